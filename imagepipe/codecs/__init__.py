@@ -1,0 +1,1 @@
+"""One module a format: walk its container, rebuild it, read it."""

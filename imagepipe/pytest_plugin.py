@@ -1,0 +1,1 @@
+"""Fixtures for anyone's tests: the sandbox store and pictures."""
