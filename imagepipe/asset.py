@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 
 
+_UNSENT = ("send_product_id", False)  # the one field whose default is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a picture belongs, and how it is shown there. None means: not stated.
@@ -42,7 +45,8 @@ class Target:
         return cls(sku=text)
 
     def __repr__(self) -> str:
-        stated = (f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name) not in (None, False))
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        stated = (f"{name}={value!r}" for name, value in values if value is not None and (name, value) != _UNSENT)
         return f"Target({', '.join(stated)})"
 
 
@@ -115,7 +119,7 @@ class Pixels:
     orientation: int = 1  #: Still to be applied; 1 is upright.
     quality: int | None = None  #: Estimated from the tables of the JPEG that it came from, 1 to 100.
     subsampling: str | None = None  #: Of that JPEG: `4:4:4`, `4:2:2`, `4:2:0`, ….
-    metadata: Mapping[str, bytes] = field(default_factory=dict)  #: `exif`, `xmp`, `copyright`: only to be kept on request.
+    metadata: Mapping[str, bytes] = field(default_factory=dict)  #: `exif`, `xmp`, `copyright`: kept only on request.
 
     @property
     def size(self) -> tuple[int, int]:

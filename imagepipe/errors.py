@@ -268,7 +268,7 @@ class LedgerDamaged(LedgerError):
     retry = Retry.PERSON
 
 
-class Skip(Exception):  # noqa: N818 - a decision, not an error
+class Skip(Exception):
     """Raised by a stage that decides that a picture goes no further.
 
     `code` is a short stable word (`duplicate`, `already_uploaded`, …); `duplicate_of` names

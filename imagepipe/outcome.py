@@ -134,7 +134,7 @@ class Summary:
         if outcome.retry is Retry.AGAIN or (outcome.status is Status.PLANNED and not planning):
             self.retryable += 1
         if outcome.status is Status.PLANNED and not planning:
-            self._exit_codes.add(max(outcome.exit_code, ExitCode.TRY_AGAIN) if not outcome.exit_code else outcome.exit_code)
+            self._exit_codes.add(outcome.exit_code or ExitCode.TRY_AGAIN)
         elif outcome.status is Status.FAILED:
             self._exit_codes.add(ExitCode.TRY_AGAIN if outcome.retry is Retry.AGAIN else ExitCode.SOME_FAILED)
 
@@ -186,7 +186,7 @@ class Summary:
 
 
 def printable(text: Any) -> Any:
-    """Return `text` as text that every encoder takes: bytes that are not UTF-8 become `\\xNN`.
+    """Return `text` as text that every encoder takes: bytes that are not UTF-8 become backslash escapes.
 
     Control characters stay: JSON escapes them. What goes to a terminal is escaped where it is
     printed.
