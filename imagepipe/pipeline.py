@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from imagepipe.asset import Asset
-from imagepipe.errors import ConfigurationError, ImagepipeError, Retry, Skip, SourceError, StopRun
+from imagepipe.errors import ConfigurationError, ImagepipeError, LedgerError, Retry, Skip, SourceError, StopRun
 from imagepipe.outcome import Action, Outcome, Status
 
 log = logging.getLogger("imagepipe")
@@ -91,11 +91,11 @@ def name_of(stage: object) -> str:
     return str(getattr(stage, "__name__", type(stage).__name__))
 
 
-def attempt(stages: Iterable[Stage], asset: Asset, *, done: Status = Status.READY) -> Outcome:
+def attempt(stages: Iterable[Stage], asset: Asset) -> Outcome:
     """Send `asset` through `stages`; report what happened instead of raising.
 
-    What gets through has status `done`. Only `StopRun`, which is about the store and not this
-    picture, and what is no `Exception` (Ctrl-C) are raised.
+    Only what is about the run and not this picture (`StopRun`, `LedgerError`), and what is no
+    `Exception` (Ctrl-C), is raised.
     """
     started = time.perf_counter()
     name = ""
@@ -107,14 +107,24 @@ def attempt(stages: Iterable[Stage], asset: Asset, *, done: Status = Status.READ
                 raise ConfigurationError(f"the stage {name} returned {type(asset).__name__}, not an Asset")
     except Skip as skip:
         outcome = Outcome(asset, Status.SKIPPED, name, str(skip), skip.code, duplicate_of=skip.duplicate_of)
-    except StopRun:
+    except (StopRun, LedgerError):
         raise
     except Exception as error:  # noqa: BLE001 - codecs and callers' stages raise anything; the batch goes on
         outcome = failure(asset, error, name)
     else:
         action = Action(asset.delivery.action) if asset.delivery else Action.NONE
-        outcome = Outcome(asset, done, action=action)
-    return _timed(outcome, time.perf_counter() - started)
+        outcome = Outcome(asset, _status(asset), action=action)
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def _status(asset: Asset) -> Status:
+    """Return the status of an asset that came through."""
+    delivery = asset.delivery
+    if delivery is None or delivery.action == Action.NONE:
+        return Status.READY
+    if delivery.image_id is None:
+        return Status.PLANNED
+    return Status.UPDATED if delivery.action == Action.UPDATE else Status.UPLOADED
 
 
 def failure(asset: Asset, error: BaseException, stage: str = "") -> Outcome:
@@ -127,12 +137,6 @@ def failure(asset: Asset, error: BaseException, stage: str = "") -> Outcome:
                        "needs_memory", Retry.PERSON)
     log.debug("%s raised", stage or "a stage", exc_info=error)
     return Outcome(asset, Status.FAILED, stage, f"{type(error).__name__}: {error}", "error", Retry.PERSON)
-
-
-def _timed(outcome: Outcome, seconds: float) -> Outcome:
-    from dataclasses import replace
-
-    return replace(outcome, seconds=outcome.seconds + seconds)
 
 
 def split(stages: Iterable[Stage]) -> tuple[tuple[Stage, ...], tuple[Any, ...]]:

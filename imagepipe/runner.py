@@ -1,0 +1,554 @@
+"""Drive a source through a pipeline: windows, fair turns between products, lanes per product.
+
+One thread, the caller's, decides; others work and report to it through a queue. Three kinds of
+work go on at the same time:
+
+- *admission*: batches of rows, in input order, are shown to the stages that remember, before
+  anything is read (one thread, one batch at a time);
+- *preparation*: pictures go through the pure stages, in the executor that the caller gave;
+- *delivery*: each product has a lane, in which its pictures go through the stages that remember
+  in input order, one at a time; as many lanes move at once as there are connections.
+
+Look-ahead is counted in rows that carry no bytes, prepared pictures in bytes. Preparation takes
+turns between products, so that 200 pictures of one product do not leave the other lanes idle.
+Nothing that holds a place in a window waits for a row that has not been read yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import queue
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from imagepipe.asset import Asset
+from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, Retry, StopRun, WorkerDied
+from imagepipe.outcome import Outcome, Status
+from imagepipe.pipeline import Stage, attempt, failure, name_of, product_of, split
+
+log = logging.getLogger("imagepipe")
+
+_BATCH = 250  #: Rows shown to the remembering stages at once: five full requests of 50 products.
+_GUESS = 4_000_000  #: Bytes that a picture in preparation is counted for, until its size is known.
+
+
+class Stop:
+    """Asks a run to end early, from any thread or a signal handler.
+
+    What is in flight is finished and written down; what was not sent is reported as `planned`.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.code = "stopped"
+        self.exit_code = ExitCode.TRY_AGAIN
+        self.retry = Retry.AGAIN
+        self._event = threading.Event()
+        self.wake: Callable[[], None] = lambda: None
+
+    def __call__(self, reason: str, *, code: str = "stopped", exit_code: ExitCode = ExitCode.TRY_AGAIN,
+                 retry: Retry = Retry.AGAIN) -> None:
+        """Stop the run because of `reason`; the first reason counts."""
+        if not self._event.is_set():
+            self.reason, self.code, self.exit_code, self.retry = reason, code, exit_code, retry
+            self._event.set()
+        self.wake()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+def run(
+    assets: Iterable[Asset | Outcome],
+    pipeline: Iterable[Stage],
+    *,
+    executor: Executor | None = None,
+    connections: int = 4,
+    rows: int = 10_000,
+    window_bytes: int = 256_000_000,
+    stop: Stop | None = None,
+) -> Iterator[Outcome]:
+    """Send every asset through the pipeline; yield each one's outcome as it ends.
+
+    `executor` runs the stages before the first that remembers: inline (None), threads,
+    processes, Dask. `connections` is how many products are delivered at the same time, `rows`
+    how far the source is read ahead, `window_bytes` how many bytes of prepared pictures may wait.
+    Outcomes among the assets (rows that cannot be used) pass through. Closing the generator early
+    stops cleanly: what is in flight ends, nothing else is begun.
+
+    Raises `ConfigurationError` at the start where the pipeline cannot run as it stands.
+    """
+    pure, remembering = split(pipeline)
+    if executor is not None and not isinstance(executor, ThreadPoolExecutor) and not getattr(executor, "inline", False):
+        _check_pickles(pure)
+    return _Runner(iter(assets), pure, remembering, executor, max(1, connections), rows, window_bytes,
+                   stop or Stop()).outcomes()
+
+
+def _check_pickles(stages: Sequence[Stage]) -> None:
+    for stage in stages:
+        try:
+            pickle.dumps(stage)
+        except Exception as error:  # pickling raises what it likes
+            raise ConfigurationError(
+                f"the stage {name_of(stage)} cannot be sent to a worker process ({error}); define it at the top of a "
+                "module, or run with threads or inline") from error
+
+
+def _prepare(stages: Sequence[Stage], asset: Asset) -> Outcome:
+    """Run in a worker: prepare one picture, and send back no more than is needed."""
+    outcome = attempt(stages, asset)
+    prepared = outcome.asset
+    if outcome.status is not Status.READY:
+        return replace(outcome, asset=prepared.without_bytes())
+    if prepared.data is not None and prepared.pixels is not None:
+        return replace(outcome, asset=prepared.evolve(pixels=None))
+    return outcome
+
+
+@dataclass(eq=False, slots=True)
+class _Row:
+    """One admitted input, on its lane."""
+
+    asset: Asset
+    lane: _Lane
+    job: _Job | None = None
+    prepared: Outcome | None = None  #: Set when it may be delivered.
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """One preparation, which may serve several rows: one picture for two products."""
+
+    rows: list[_Row]
+    size: int = _GUESS
+    undelivered: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """The rows of one product, in input order."""
+
+    product: object
+    rows: deque[_Row] = field(default_factory=deque)  #: Not delivered yet.
+    unprepared: deque[_Row] = field(default_factory=deque)  #: Not sent to a worker yet.
+    busy: bool = False
+    last_seen: int = 0
+    finished: bool = True  #: Nothing was delivered since the last `finish`.
+
+
+class _Runner:
+    def __init__(self, source: Iterator[Asset | Outcome], pure: tuple[Stage, ...], remembering: tuple[Any, ...],
+                 executor: Executor | None, connections: int, rows: int, window_bytes: int, stop: Stop) -> None:
+        self.source = source
+        self.ready: Callable[[], bool] | None = getattr(source, "ready", None)
+        self.pure, self.remembering = pure, remembering
+        self.executor = executor
+        self.connections = connections
+        self.row_limit, self.byte_limit = rows, window_bytes
+        self.stop = stop
+        stop.wake = lambda: self.events.put(lambda: None)
+        self.listeners = [stage.note for stage in remembering if hasattr(stage, "note")]
+        workers = getattr(executor, "jobs", None) or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+        self.ahead = 2 * int(workers) if executor is not None else 1
+        self.shareable = all(type(stage).__module__.startswith("imagepipe.") for stage in pure)
+
+        self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.done: deque[Outcome] = deque()  #: To be yielded.
+        self.lanes: OrderedDict[object, _Lane] = OrderedDict()
+        self.turns: deque[_Lane] = deque()  #: Lanes that have something to prepare, in turn.
+        self.deliverable: deque[_Lane] = deque()  #: Lanes whose first row is prepared.
+        self.sharing: dict[str, _Job] = {}  #: By location: preparations that later rows may share.
+        self.read = 0  #: Rows read from the source.
+        self.outstanding = 0  #: Rows admitted and not decided.
+        self.unprepared = 0
+        self.preparing = 0
+        self.delivering = 0
+        self.held = 0  #: Bytes prepared, or in preparation, and not delivered.
+        self.exhausted = False
+        self.admitting: list[Asset] = []
+        self.futures: set[Future[Outcome]] = set()
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def outcomes(self) -> Iterator[Outcome]:
+        self.threads = ThreadPoolExecutor(self.connections + 1, thread_name_prefix="imagepipe")
+        try:
+            while True:
+                if self.stop:
+                    self._give_up_waiting()
+                self._feed()
+                self._prepare_some()
+                self._deliver_some()
+                while self.done:
+                    yield self._decided(self.done.popleft())
+                if self._idle():
+                    if self.exhausted and not self._finish_some(everything=True):
+                        return
+                    if self.exhausted:
+                        continue
+                self._await()
+        finally:
+            for future in list(self.futures):
+                future.cancel()
+            self.threads.shutdown(wait=True, cancel_futures=True)
+            close = getattr(self.source, "close", None)
+            if close is not None:
+                close()
+
+    def _idle(self) -> bool:
+        return not (self.outstanding or self.admitting or self.delivering or self.preparing)
+
+    def _decided(self, outcome: Outcome) -> Outcome:
+        for note in self.listeners:
+            try:
+                note(outcome)
+            except (StopRun, LedgerError) as error:
+                self._stop_because(error)
+        return outcome
+
+    def _await(self) -> None:
+        """Take what the threads and workers report, waiting for the first of it."""
+        if not self.done and self.events.empty() and not self._may_prepare():
+            if self.ready is not None and not self.exhausted:
+                try:
+                    self.events.get(timeout=0.05)()  # a source that may have something soon is asked again
+                except queue.Empty:
+                    return
+            elif self.preparing or self.delivering or self.admitting:
+                self.events.get()()
+        while True:
+            try:
+                self.events.get_nowait()()
+            except queue.Empty:
+                return
+
+    def _call(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        """Run `work` in a thread of ours, and `then` in the deciding thread."""
+        future = self.threads.submit(work)
+        future.add_done_callback(lambda done: self.events.put(lambda: then(done)))
+
+    def _stop_because(self, error: Exception) -> None:
+        exit_code = getattr(error, "exit_code", ExitCode.TRY_AGAIN)
+        self.stop(str(error), code=getattr(error, "code", "stopped"), exit_code=exit_code,
+                  retry=getattr(error, "retry", Retry.AGAIN))
+
+    def _planned(self, asset: Asset) -> Outcome:
+        """Return the outcome of a picture that was not sent because the run stopped."""
+        return Outcome(asset.without_bytes(), Status.PLANNED, reason=self.stop.reason, code=self.stop.code,
+                       retry=self.stop.retry, exit_code=self.stop.exit_code)
+
+    # -- reading and admitting -----------------------------------------------------------------
+
+    def _wants_rows(self) -> bool:
+        if self.exhausted or self.admitting or self.outstanding >= self.row_limit:
+            return False
+        # far enough ahead when there is work for every lane and every worker
+        return self.unprepared < _BATCH or len(self.turns) < 2 * self.connections
+
+    def _feed(self) -> None:
+        if not self._wants_rows():
+            return
+        batch: list[Asset] = []
+        while len(batch) < min(_BATCH, self.row_limit - self.outstanding):
+            if self.ready is not None and not self.ready():
+                if self.stop:
+                    self.exhausted = True  # whoever writes to us may never end
+                break
+            try:
+                item = next(self.source)
+            except StopIteration:
+                self.exhausted = True
+                break
+            self.read += 1
+            if isinstance(item, Outcome):
+                self.done.append(item)
+            elif self.stop:
+                self.done.append(self._planned(item))
+            else:
+                batch.append(item)
+            if len(self.done) >= _BATCH:
+                break
+        if not batch:
+            return
+        if not self.remembering:
+            self._admitted(batch)
+            return
+        self.admitting = batch
+        self._call(lambda: self._admit(batch), self._admission_ended)
+
+    def _admit(self, batch: list[Asset]) -> list[Asset | Outcome]:
+        """Show a batch to each remembering stage in turn; keep the order and the count."""
+        current: list[Asset | Outcome] = list(batch)
+        for stage in self.remembering:
+            open_rows = [index for index, item in enumerate(current) if isinstance(item, Asset)]
+            answers = list(stage.admit([current[index] for index in open_rows]))
+            if len(answers) != len(open_rows):
+                raise ConfigurationError(f"{name_of(stage)}.admit returned {len(answers)} of {len(open_rows)} rows")
+            for index, answer in zip(open_rows, answers, strict=True):
+                current[index] = answer
+        return current
+
+    def _admission_ended(self, future: Future[list[Asset | Outcome]]) -> None:
+        batch, self.admitting = self.admitting, []
+        error = future.exception()
+        if error is None:
+            self._admitted(future.result())
+        elif isinstance(error, (StopRun, LedgerError)):
+            self._stop_because(error)
+            self.done.extend(self._planned(asset) for asset in batch)
+        elif isinstance(error, Exception):
+            log.debug("admission failed", exc_info=error)
+            self.done.extend(failure(asset, error, "admit") for asset in batch)
+        else:
+            raise error
+
+    def _admitted(self, items: Sequence[Asset | Outcome]) -> None:
+        for item in items:
+            if isinstance(item, Outcome):
+                self.done.append(item)
+                self._lane(product_of(item.asset))
+                continue
+            if self.stop:
+                self.done.append(self._planned(item))
+                continue
+            lane = self._lane(product_of(item))
+            row = _Row(item, lane)
+            lane.rows.append(row)
+            lane.finished = False
+            self.outstanding += 1
+            if item.delivery is not None:  # decided on admission: nothing to prepare
+                row.prepared = Outcome(item, Status.READY)
+                self._offer(lane)
+            else:
+                lane.unprepared.append(row)
+                self.unprepared += 1
+                if len(lane.unprepared) == 1:
+                    self.turns.append(lane)
+
+    def _lane(self, product: object) -> _Lane:
+        lane = self.lanes.get(product)
+        if lane is None:
+            lane = self.lanes[product] = _Lane(product)
+        lane.last_seen = self.read
+        return lane
+
+    # -- preparing -----------------------------------------------------------------------------
+
+    def _may_prepare(self) -> bool:
+        if not self.turns or self.stop or self.preparing >= self.ahead:
+            return False
+        # with a full window, one more is let in when nothing is on its way out, so that none waits for ever
+        on_its_way = self.preparing or self.delivering or self.deliverable
+        return self.held + _GUESS <= self.byte_limit or not on_its_way
+
+    def _prepare_some(self) -> None:
+        while self._may_prepare():
+            lane = self.turns.popleft()
+            row = lane.unprepared.popleft()
+            self.unprepared -= 1
+            if lane.unprepared:
+                self.turns.append(lane)
+            self._start(row)
+            if self.executor is None:
+                return  # the caller's thread did the work; see to the deliveries before the next one
+
+    def _start(self, row: _Row) -> None:
+        location = row.asset.location if self.shareable else ""
+        job = self.sharing.get(location) if location else None
+        if job is not None:
+            row.job = job
+            job.rows.append(row)
+            job.undelivered += 1
+            first = job.rows[0]
+            if first.prepared is not None:
+                self._prepared_for(row, first.prepared)
+            return
+        job = row.job = _Job([row], undelivered=1)
+        if location:
+            self.sharing[location] = job
+        self.preparing += 1
+        self.held += job.size
+        if self.executor is None:
+            outcome = _prepare(self.pure, row.asset)
+            self._preparation_ended(job, outcome)
+            return
+        try:
+            future = self.executor.submit(_prepare, self.pure, row.asset)
+        except (RuntimeError, BrokenExecutor) as error:
+            self.stop(f"the workers cannot go on: {error}", code="workers")
+            self.preparing -= 1
+            self._preparation_failed(job, self._planned(row.asset))
+            return
+        self.futures.add(future)
+        future.add_done_callback(lambda done: self.events.put(lambda: self._preparation_came(job, done)))
+
+    def _preparation_came(self, job: _Job, future: Future[Outcome]) -> None:
+        self.futures.discard(future)
+        if future.cancelled():
+            self._preparation_ended(job, self._planned(job.rows[0].asset))
+            return
+        error = future.exception()
+        if error is None:
+            self._preparation_ended(job, future.result())
+        elif isinstance(error, BrokenExecutor):
+            died = WorkerDied(f"the process that worked on this picture died ({error})")
+            self._preparation_ended(job, failure(job.rows[0].asset, died, "prepare"))
+        elif isinstance(error, Exception):
+            self._preparation_ended(job, failure(job.rows[0].asset, error, "prepare"))
+        else:
+            raise error
+
+    def _preparation_ended(self, job: _Job, outcome: Outcome) -> None:
+        self.preparing -= 1
+        if outcome.status is not Status.READY:
+            self._preparation_failed(job, outcome)
+            return
+        self.held -= job.size
+        job.size = len(outcome.asset.data or b"")
+        self.held += job.size
+        for row in list(job.rows):
+            self._prepared_for(row, outcome)
+
+    def _prepared_for(self, row: _Row, outcome: Outcome) -> None:
+        if row.asset is not outcome.asset:
+            outcome = replace(outcome, asset=_readdressed(outcome.asset, row.asset))
+        row.prepared = outcome
+        if self.remembering:
+            self._offer(row.lane)
+        else:
+            self._leave(row, outcome)
+
+    def _preparation_failed(self, job: _Job, outcome: Outcome) -> None:
+        for row in list(job.rows):
+            self._leave(row, replace(outcome, asset=_readdressed(outcome.asset, row.asset)))
+
+    # -- delivering ----------------------------------------------------------------------------
+
+    def _offer(self, lane: _Lane) -> None:
+        """Put a lane in line for delivery if its first row is prepared."""
+        if not lane.busy and lane.rows and lane.rows[0].prepared is not None and lane not in self.deliverable:
+            self.deliverable.append(lane)
+
+    def _deliver_some(self) -> None:
+        while self.deliverable and self.delivering < self.connections and not self.stop:
+            lane = self.deliverable.popleft()
+            if lane.busy or not lane.rows or lane.rows[0].prepared is None:
+                continue
+            row = lane.rows[0]
+            lane.busy = True
+            self.delivering += 1
+            self._call(partial(self._deliver, row), partial(self._delivery_ended, row))
+
+    def _deliver(self, row: _Row) -> Outcome:
+        assert row.prepared is not None  # for the type checker: `_deliver_some` saw to it
+        outcome = attempt(self.remembering, row.prepared.asset)
+        return replace(outcome, seconds=outcome.seconds + row.prepared.seconds)
+
+    def _delivery_ended(self, row: _Row, future: Future[Outcome]) -> None:
+        self.delivering -= 1
+        row.lane.busy = False
+        error = future.exception()
+        if error is None:
+            outcome = future.result()
+        elif isinstance(error, (StopRun, LedgerError)):
+            self._stop_because(error)
+            outcome = self._planned(row.asset)
+        elif isinstance(error, Exception):
+            outcome = failure(row.asset, error, "deliver")
+        else:
+            raise error
+        self._leave(row, replace(outcome, asset=outcome.asset.without_bytes()))
+        self._offer(row.lane)
+
+    def _leave(self, row: _Row, outcome: Outcome) -> None:
+        """Take a row out of everything, with its outcome."""
+        lane, job = row.lane, row.job
+        if lane.rows and lane.rows[0] is row:
+            lane.rows.popleft()
+        else:
+            lane.rows.remove(row)
+        row.prepared = None
+        if job is not None:
+            job.undelivered -= 1
+            if job.undelivered == 0:
+                self.held -= job.size
+                if job.rows[0].asset.location:
+                    self.sharing.pop(job.rows[0].asset.location, None)
+                job.rows.clear()
+        self.outstanding -= 1
+        self.done.append(outcome)
+        if not lane.rows:
+            self._finish_some()
+        else:
+            self._offer(lane)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def _give_up_waiting(self) -> None:
+        """Turn everything that is not in flight into `planned`."""
+        for future in list(self.futures):
+            future.cancel()
+        for lane in self.lanes.values():
+            for row in list(lane.rows):
+                in_flight = lane.busy and row is lane.rows[0]
+                in_preparation = row.job is not None and row.prepared is None
+                if not in_flight and not in_preparation:
+                    self._leave(row, self._planned(row.asset))
+            lane.unprepared.clear()
+        self.turns.clear()
+        self.deliverable.clear()
+        self.unprepared = 0
+
+    def _finish_some(self, *, everything: bool = False) -> bool:
+        """Let the remembering stages finish products that are through; True if some were begun.
+
+        A product is through when the source has ended, or when its last row is further back than
+        a window reaches.
+        """
+        if not self.remembering or self.stop:
+            return False
+        begun = False
+        for lane in list(self.lanes.values()):
+            if lane.rows or lane.busy or not (everything or self.read - lane.last_seen > self.row_limit):
+                if not everything:
+                    break  # the lanes are in the order in which they were first seen
+                continue
+            del self.lanes[lane.product]
+            lane.busy = True
+            self.delivering += 1
+            begun = True
+            self._call(partial(self._finish, lane), self._finish_ended)
+        return begun
+
+    def _finish(self, lane: _Lane) -> None:
+        for stage in self.remembering:
+            stage.finish(lane.product)
+
+    def _finish_ended(self, future: Future[None]) -> None:
+        self.delivering -= 1
+        error = future.exception()
+        if isinstance(error, (StopRun, LedgerError)):
+            self._stop_because(error)
+        elif isinstance(error, Exception):
+            log.warning("%s", error)
+            log.debug("finishing a product failed", exc_info=error)
+        elif error is not None:
+            raise error
+
+
+def _readdressed(prepared: Asset, asset: Asset) -> Asset:
+    """Return `prepared` as the picture of another row that asked for the same file."""
+    if prepared.source == asset.source and prepared.target == asset.target and prepared.origin == asset.origin:
+        return prepared
+    return replace(prepared, source=asset.source, target=asset.target, key=asset.key, origin=asset.origin,
+                   number=asset.number)
+
+
