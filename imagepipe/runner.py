@@ -188,7 +188,7 @@ class _Runner:
                 self._prepare_some()
                 self._deliver_some()
                 while self.done:
-                    yield self._decided(self.done.popleft())
+                    yield self.done.popleft()
                 if self._idle():
                     if self.exhausted and not self._finish_some(everything=True):
                         return
@@ -206,13 +206,14 @@ class _Runner:
     def _idle(self) -> bool:
         return not (self.outstanding or self.admitting or self.delivering or self.preparing)
 
-    def _decided(self, outcome: Outcome) -> Outcome:
+    def _decide(self, outcome: Outcome) -> None:
+        """Tell those who listen, before the next of its product is begun; then it may be yielded."""
         for note in self.listeners:
             try:
                 note(outcome)
             except (StopRun, LedgerError) as error:
                 self._stop_because(error)
-        return outcome
+        self.done.append(outcome)
 
     def _await(self) -> None:
         """Take what the threads and workers report, waiting for the first of it."""
@@ -269,9 +270,9 @@ class _Runner:
                 break
             self.read += 1
             if isinstance(item, Outcome):
-                self.done.append(item)
+                self._decide(item)
             elif self.stop:
-                self.done.append(self._planned(item))
+                self._decide(self._planned(item))
             else:
                 batch.append(item)
             if len(self.done) >= _BATCH:
@@ -303,21 +304,23 @@ class _Runner:
             self._admitted(future.result())
         elif isinstance(error, (StopRun, LedgerError)):
             self._stop_because(error)
-            self.done.extend(self._planned(asset) for asset in batch)
+            for asset in batch:
+                self._decide(self._planned(asset))
         elif isinstance(error, Exception):
             log.debug("admission failed", exc_info=error)
-            self.done.extend(failure(asset, error, "admit") for asset in batch)
+            for asset in batch:
+                self._decide(failure(asset, error, "admit"))
         else:
             raise error
 
     def _admitted(self, items: Sequence[Asset | Outcome]) -> None:
         for item in items:
             if isinstance(item, Outcome):
-                self.done.append(item)
                 self._lane(product_of(item.asset))
+                self._decide(item)
                 continue
             if self.stop:
-                self.done.append(self._planned(item))
+                self._decide(self._planned(item))
                 continue
             lane = self._lane(product_of(item))
             row = _Row(item, lane)
@@ -484,7 +487,7 @@ class _Runner:
                     self.sharing.pop(job.rows[0].asset.location, None)
                 job.rows.clear()
         self.outstanding -= 1
-        self.done.append(outcome)
+        self._decide(outcome)
         if not lane.rows:
             self._finish_some()
         else:
