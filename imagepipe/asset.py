@@ -167,6 +167,7 @@ class Asset:
     key: str = ""  #: The place's name within source and product; "" means `source`.
     location: str = ""  #: What Read opens: absolute path or URL; "" when data was handed over.
     origin: Origin = Origin()
+    order: int = 0  #: Position among the pictures of its product, from 0; given on admission.
     number: int = 0  #: Position among the inputs of a run, from 1; given by `upload` and its like.
     received: Received | None = None  #: Set by Read, or by Decode for data that was handed over.
     facts: Facts | None = None  #: Set by Decode.

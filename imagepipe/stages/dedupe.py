@@ -13,13 +13,20 @@ from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import product_of
 
 
+class _Product:
+    """What has passed of one product. A picture is named by its number and source."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, tuple[int, str]] = {}
+        self.likenesses: list[tuple[Likeness, tuple[int, str]]] = []
+
+
 class _Seen:
     """What has passed, by product."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.sources: dict[tuple[object, str], tuple[int, str]] = {}  #: (product, hash) -> (number, source).
-        self.likenesses: dict[object, list[tuple[Likeness, int, str]]] = {}
+        self.products: dict[object, _Product] = {}
 
 
 @dataclass(frozen=True)
@@ -42,36 +49,30 @@ class Dedupe:
             raise ConfigurationError(f"similar is {self.similar!r}; it can be 'ignore', 'report' or 'drop'")
 
     def __call__(self, asset: Asset, /) -> Asset:
-        product = product_of(asset)
         me = (asset.number, asset.source)
+        hashes = _hashes(asset)
         with self._seen.lock:
-            hashes = self._hashes(asset)
+            product = self._seen.products.setdefault(product_of(asset), _Product())
             for hash_ in hashes:
-                first = self._seen.sources.get((product, hash_))
+                first = product.hashes.get(hash_)
                 if first is not None and first != me:
                     raise Skip(f"the same picture as {first[1]}", "duplicate", duplicate_of=first[1])
-            alike = self._alike(asset, product) if self.similar != "ignore" else None
+            alike = self._alike(asset, product, me)
             if alike is not None and self.similar == "drop":
                 raise Skip(f"looks the same as {alike}", "similar", duplicate_of=alike)
-            for hash_ in hashes:
-                self._seen.sources[product, hash_] = me
-            if asset.likeness is not None and self.similar != "ignore":
-                self._seen.likenesses.setdefault(product, []).append((asset.likeness, *me))
-        return asset.evolve(similar_to=alike, warning="looks_alike") if alike is not None else asset
+            product.hashes.update((hash_, me) for hash_ in hashes)
+            if asset.likeness is not None:
+                product.likenesses.append((asset.likeness, me))
+        return asset if alike is None else asset.evolve(similar_to=alike, warning="looks_alike")
 
-    @staticmethod
-    def _hashes(asset: Asset) -> list[str]:
-        received = asset.received.sha256 if asset.received else None
-        return [hash_ for hash_ in (received, asset.fingerprint) if hash_]
-
-    def _alike(self, asset: Asset, product: object) -> str | None:
-        if asset.likeness is None:
+    def _alike(self, asset: Asset, product: _Product, me: tuple[int, str]) -> str | None:
+        if asset.likeness is None or self.similar == "ignore":
             return None
         from imagepipe.likeness import alike
 
-        for likeness, number, source in self._seen.likenesses.get(product, ()):
-            if (number, source) != (asset.number, asset.source) and alike(likeness, asset.likeness):
-                return source
+        for likeness, other in product.likenesses:
+            if other != me and alike(likeness, asset.likeness):
+                return other[1]
         return None
 
     def admit(self, assets: Sequence[Asset], /) -> Iterable[Asset | Outcome]:
@@ -80,19 +81,23 @@ class Dedupe:
 
     def note(self, outcome: Outcome, /) -> None:
         """Forget a picture that did not get through, so that its duplicate may."""
-        if outcome.status in (Status.FAILED, Status.PLANNED) and outcome.asset.delivery is None:
-            product, me = product_of(outcome.asset), (outcome.asset.number, outcome.asset.source)
-            with self._seen.lock:
-                for hash_ in self._hashes(outcome.asset):
-                    if self._seen.sources.get((product, hash_)) == me:
-                        del self._seen.sources[product, hash_]
-                alike = self._seen.likenesses.get(product)
-                if alike:
-                    alike[:] = [entry for entry in alike if (entry[1], entry[2]) != me]
+        if outcome.status not in (Status.FAILED, Status.PLANNED) or outcome.asset.delivery is not None:
+            return
+        me = (outcome.asset.number, outcome.asset.source)
+        with self._seen.lock:
+            product = self._seen.products.get(product_of(outcome.asset))
+            if product is not None:
+                for hash_ in _hashes(outcome.asset):
+                    if product.hashes.get(hash_) == me:
+                        del product.hashes[hash_]
+                product.likenesses[:] = [entry for entry in product.likenesses if entry[1] != me]
 
     def finish(self, product: object, /) -> None:
         """Forget a product that is through."""
         with self._seen.lock:
-            self._seen.likenesses.pop(product, None)
-            for key in [key for key in self._seen.sources if key[0] == product]:
-                del self._seen.sources[key]
+            self._seen.products.pop(product, None)
+
+
+def _hashes(asset: Asset) -> list[str]:
+    received = asset.received.sha256 if asset.received else None
+    return [hash_ for hash_ in (received, asset.fingerprint) if hash_]

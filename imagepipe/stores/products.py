@@ -1,0 +1,167 @@
+"""What is known of the products of a run: which images each holds, and which of them are ours."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from imagepipe import marker
+from imagepipe.errors import ProductNotFound
+from imagepipe.ledger import Image, Ledger
+from imagepipe.stores import Store, StoreImage
+
+log = logging.getLogger("imagepipe")
+
+#: A side-load shows no more than some of a product's images: with this many, absence is proved by its own listing.
+SIDE_LOAD_TRUSTED_BELOW = 10
+
+
+@dataclass(eq=False)
+class Product:
+    """One product while a run lasts. Only the thread that holds `lock` changes it."""
+
+    id: int
+    images: dict[int, StoreImage] = field(default_factory=dict)  #: By image id, as last seen.
+    exists: bool = True
+    listed: bool = False  #: `images` was seen at all.
+    complete: bool = False  #: `images` is all of them: what is not there is absent.
+    rows: int = 0  #: Rows of this run so far: their order is the order of the input.
+    thumbnail: int | None = None  #: The image that is to be the thumbnail, when it is known.
+    thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
+    uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
+    by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
+    updates: dict[int, dict[str, object]] = field(default_factory=dict)  #: To be sent when the last row is through.
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def highest_id(self) -> int:
+        """The highest image id that is known: a new image gets a higher one."""
+        return max(self.images, default=0)
+
+
+class Products:
+    """The products of a run, each looked at once before its first POST."""
+
+    def __init__(self, store: Store, ledger: Ledger, run: str) -> None:
+        self.store, self.ledger, self.run = store, ledger, run
+        self.identity = store.identity
+        self._products: dict[int, Product] = {}
+        self._ids: dict[str, int | None] = {}
+        self._lock = threading.Lock()
+        self._told_of_new_ledger = False
+
+    def __getitem__(self, product_id: int) -> Product:
+        with self._lock:
+            return self._products.setdefault(product_id, Product(product_id))
+
+    def forget(self, product_id: int) -> None:
+        """Let go of a product that is through."""
+        with self._lock:
+            self._products.pop(product_id, None)
+
+    # -- SKUs ----------------------------------------------------------------------------------
+
+    def resolve(self, skus: Iterable[str]) -> None:
+        """Ask the store for the products of SKUs that have not been asked for yet."""
+        new = sorted({sku for sku in skus if sku not in self._ids})
+        if new:
+            found = self.store.product_ids(new)
+            self._ids.update({sku: found.get(sku) for sku in new})
+
+    def id_of(self, sku: str) -> int | None:
+        """Return the product of a SKU that was asked for; None: the store does not know it."""
+        return self._ids.get(sku)
+
+    def nearest_sku(self, sku: str) -> str | None:
+        """Return the most similar SKU that the store is known to have, for a hint."""
+        import difflib
+
+        known = [name for name, id_ in self._ids.items() if id_ is not None]
+        known.extend(name for name in self.store.known_skus() if name not in self._ids)
+        by_lower = {name.lower(): name for name in known}
+        near = difflib.get_close_matches(sku.lower(), by_lower, n=1, cutoff=0.75)
+        return by_lower[near[0]] if near else None
+
+    # -- images --------------------------------------------------------------------------------
+
+    def look_at(self, product_ids: Iterable[int]) -> None:
+        """List the products that have not been looked at, many per request."""
+        new = sorted({id_ for id_ in product_ids if not self[id_].listed})
+        if not new:
+            return
+        listings = self.store.side_loaded(new)
+        for id_ in new:
+            product = self[id_]
+            with product.lock:
+                product.listed = True
+                if id_ not in listings:
+                    product.exists = False
+                else:
+                    self._see(product, listings[id_], complete=len(listings[id_]) < SIDE_LOAD_TRUSTED_BELOW)
+
+    def list_all(self, product: Product) -> Sequence[StoreImage]:
+        """Read a product's own listing; raise `ProductNotFound`."""
+        try:
+            images = self.store.images(product.id)
+        except ProductNotFound:
+            product.exists = False
+            raise
+        self._see(product, images, complete=True)
+        return images
+
+    def _see(self, product: Product, images: Sequence[StoreImage], *, complete: bool) -> None:
+        if complete:
+            product.images = {}
+        product.images.update((image.id, image) for image in images)
+        product.complete = product.complete or complete
+        product.listed = True
+        if self.ledger.is_new and self.ledger.durable and not self._told_of_new_ledger:
+            strangers = [image for image in images if marker.find(image.image_file)]
+            if strangers and not self.ledger.images(self.identity, product.id):
+                self._told_of_new_ledger = True
+                log.warning("the ledger %s is new, but the store already holds images that imagepipe sent (product %d, "
+                            "image %d, …); they are recognised by their names and not sent again. If there should be "
+                            "a ledger, stop and name it with --ledger", self.ledger.path, product.id, strangers[0].id)
+
+    def foreign(self, product: Product) -> list[StoreImage]:
+        """Return the images of a product that are not ours."""
+        known = {image.image_id for image in self.ledger.images(self.identity, product.id) if image.ours}
+        return [image for image in product.images.values()
+                if image.id not in known and marker.find(image.image_file) is None]
+
+    def next_order(self, product: Product) -> int:
+        """Return the `sort_order` of the first row of this run: after the images that are not ours."""
+        return max((image.sort_order for image in self.foreign(product)), default=-1) + 1
+
+    def holding(self, product: Product, source_sha256: str) -> list[int]:
+        """Return the ids of the images in a product that show this source, the one to keep first.
+
+        What the listing names counts, and what the ledger knows, if it has not gone since. The
+        one to keep is one that a place points to, else the lowest.
+        """
+        named = {image.id for image in product.images.values() if marker.shows_source(image.image_file, source_sha256)}
+        for image in self.ledger.images(self.identity, product.id):
+            if image.source_sha256 == source_sha256 and (not product.complete or image.image_id in product.images):
+                named.add(image.image_id)
+        pointed = {place.image_id for place in self.ledger.places(self.identity, product.id)}
+        return sorted(named, key=lambda id_: (id_ not in pointed, id_))
+
+    def claim_surplus(self, product: Product, source_sha256: str, ids: Sequence[int]) -> list[int]:
+        """Take responsibility for images beyond the first of `ids`, where we intended as many.
+
+        Returns those that are left alone because this ledger does not hold an intent for each.
+        """
+        surplus = list(ids[1:])
+        if not surplus:
+            return []
+        if len(self.ledger.posts(self.identity, product.id, source_sha256)) < len(ids):
+            return surplus
+        known = {image.image_id for image in self.ledger.images(self.identity, product.id)}
+        for id_ in surplus:
+            if id_ not in known:
+                listed = product.images.get(id_)
+                self.ledger.learn(Image(self.identity, product.id, id_, source_sha256,
+                                        name=listed.image_file if listed else "", run=self.run))
+        return []
