@@ -14,6 +14,7 @@ from typing import Any, Literal
 from imagepipe import marker
 from imagepipe.asset import Asset, Delivery, Target
 from imagepipe.errors import (
+    AccessRefused,
     Ambiguous,
     ConfigurationError,
     LedgerError,
@@ -117,10 +118,10 @@ class Upload:
         return [self._accepted(item) if isinstance(item, Asset) else item for item in decided]
 
     def _addressed(self, asset: Asset) -> Asset | Outcome:
-        """Return the asset with its product's id, or why it has none."""
+        """Return the asset with its product's id and its turn there, or why it has none."""
         target = asset.target
         if target.product_id is not None:
-            return asset
+            return self._counted(asset, self._state.products[target.product_id])
         if target.sku is None:
             return failure(asset, SourceError("it is not said which product this belongs to: give a product_id or sku "
                                               "column, --product-id, --sku or --match", "no_target"), "Upload")
@@ -130,7 +131,21 @@ class Upload:
             hint = f"; the nearest that it has is {near!r}" if near else ""
             return failure(asset, SourceError(f"the store has no product or variant with the SKU {target.sku!r}{hint}",
                                               "unknown_sku"), "Upload")
-        return asset.evolve(target=replace(target, product_id=product_id))
+        return self._counted(asset.evolve(target=replace(target, product_id=product_id)),
+                             self._state.products[product_id])
+
+    @staticmethod
+    def _counted(asset: Asset, product: Product) -> Asset:
+        """Return the asset with its position in its product, which can have one thumbnail row."""
+        with product.lock:
+            order, product.rows = product.rows, product.rows + 1
+            if asset.target.is_thumbnail:
+                if product.thumbnail_row not in (None, asset.source):
+                    return asset.evolve(target=replace(asset.target, is_thumbnail=None), order=order,
+                                        warning="second_thumbnail",
+                                        note=f"not made the thumbnail, as {product.thumbnail_row} is")
+                product.thumbnail_row = asset.source
+        return replace(asset, order=order)
 
     def _if_unchanged(self, asset: Asset) -> Asset | Outcome:
         """Return the outcome of a file that is as it was when it was uploaded; else the asset."""
@@ -159,7 +174,7 @@ class Upload:
                        "already_uploaded")
 
     def _accepted(self, asset: Asset) -> Asset | Outcome:
-        """Return the asset with its place in line, or why its product cannot take it."""
+        """Return the asset, or why its product cannot take it."""
         product = self._state.products[asset.target.product_id or 0]
         if not product.exists:
             return failure(asset, _no_such_product(product.id), "Upload")
@@ -168,15 +183,7 @@ class Upload:
                 return Outcome(asset, Status.SKIPPED, "Upload", "the product already holds images that are not ours "
                                "(--existing skip)", "has_images")
             self._state.had_images.add(product.id)
-        with product.lock:
-            order, product.rows = product.rows, product.rows + 1
-            if asset.target.is_thumbnail:
-                if product.thumbnail_row not in (None, asset.source):
-                    target = replace(asset.target, is_thumbnail=None)
-                    return asset.evolve(target=target, warning="second_thumbnail", number=asset.number,
-                                        note=f"not made the thumbnail: {product.thumbnail_row} is")
-                product.thumbnail_row = asset.source
-        return replace(asset, order=order)
+        return asset
 
     # -- one picture ---------------------------------------------------------------------------
 
@@ -201,6 +208,8 @@ class Upload:
                            "'imagepipe verify --repair' sends it again", "already_uploaded")
             if place is not None and self.on_change == "skip":
                 raise Skip(f"changed since it was uploaded as image {place.image_id} (--on-change skip)", "changed")
+            if self.by_url:
+                self._refuse_likely(product, asset)
             if len(product.images) >= MAX_IMAGES:
                 raise ProductFull(f"product {product.id} holds {len(product.images):,} images, and {MAX_IMAGES:,} is "
                                   "the most that a product can have; delete some in the store")
@@ -231,6 +240,15 @@ class Upload:
                                            f"{', '.join(map(str, held))}; this ledger did not send them all, so none "
                                            "was deleted")
         return held
+
+    def _refuse_likely(self, product: Product, asset: Asset) -> None:
+        """Refuse an address whose picture may be there already: its image carries no marker that would tell."""
+        known = frozenset(image.image_id for image in self._known(product))
+        likely = Request(asset.location or asset.source, "", "", 0).hits(list(product.images.values()), known)
+        if likely:
+            raise Uncertain(f"product {product.id} already has an image of this name ({likely[0].image_file}), and "
+                            "nothing proves that it is another picture; 'imagepipe verify --adopt' can tell, or send "
+                            "the picture itself, without --by-url")
 
     def _made_otherwise(self, place: Place | None, held: list[int], asset: Asset) -> bool:
         """Tell whether other settings made the picture that is there, and it is to be made anew."""
@@ -364,7 +382,11 @@ class Upload:
             except (Ambiguous, StoreBusy) as error:
                 problem = error
                 log.info("product %d, %s: %s; looking whether it is there", product.id, request.name, error)
-                hits = self._state.settler.look(product, request, first_wait=getattr(error, "wait", 0.0))
+                try:
+                    hits = self._state.settler.look(product, request, first_wait=getattr(error, "wait", 0.0))
+                except StopRun as stop:  # the next request finds out by itself that the store is gone
+                    log.info("%s", stop)
+                    hits = None
                 if hits is None:
                     self._record(number, "uncertain", detail=str(error))
                     raise Uncertain(f"{error}; whether the store has it could not be found out. "
@@ -375,10 +397,11 @@ class Upload:
                 image = hits[0]
                 if len(hits) > 1:
                     self._state.products.claim_surplus(product, request.source_sha256, [hit.id for hit in hits])
-            except StopRun as error:
-                if getattr(error, "nothing_stored", False):
-                    self._record(number, "failed", detail=str(error))
-                raise  # else it stays open: the next run looks before it sends
+            except AccessRefused as error:
+                self._record(number, "failed", detail=str(error))
+                raise
+            except StopRun:
+                raise  # the operation stays open: the next run looks before it sends
             except StoreError as error:
                 self._record(number, "failed", detail=str(error))
                 self._refused(product, error)
@@ -464,7 +487,8 @@ class Upload:
     def _set_thumbnail(self, product: Product) -> None:
         wanted = product.thumbnail
         if wanted is None:
-            if not product.uploaded or any(image.is_thumbnail for image in product.images.values()):
+            has_one = any(image.is_thumbnail for image in product.images.values())
+            if not product.uploaded or not product.complete or has_one:
                 return
             wanted = product.uploaded[0]
         image = product.images.get(wanted)
@@ -481,11 +505,12 @@ class Upload:
             return
         listed = {image.id: image for image in self._state.products.list_all(product)}
         pointed = {place.image_id for place in self.ledger.places(self._identity, product.id)}
+        successors_are_there = set(product.uploaded) <= set(listed) and bool(pointed & set(listed))
         for image in left_over:
             there = listed.get(image.image_id)
             if there is None:
                 self.ledger.gone(self._identity, product.id, image.image_id, self.run)
-            elif not pointed & set(listed):
+            elif not successors_are_there:
                 log.warning("image %d of product %d was replaced, but what replaced it is not listed; it stays",
                             image.image_id, product.id)
             elif not marker.shows_source(there.image_file, image.source_sha256):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from imagepipe import marker
-from imagepipe.errors import ProductNotFound, StoreError
+from imagepipe.errors import ProductNotFound, StopRun, StoreError
 from imagepipe.ledger import Image, Ledger, Operation, Place
 from imagepipe.stores import StoreImage
 from imagepipe.stores.products import Product, Products
@@ -70,6 +70,8 @@ class Settler:
                 images = self.products.list_all(product)
             except ProductNotFound:
                 return []  # nor can it hold an image then
+            except StopRun:
+                raise
             except StoreError as error:
                 log.info("product %d could not be listed: %s", product.id, error)
                 looked = False
