@@ -110,6 +110,7 @@ class Summary:
     warnings: Counter[str] = field(default_factory=Counter)
     bytes_in: int = 0
     bytes_out: int = 0
+    planned_bytes: int = 0  #: Of what a plan would send.
     untouched: int = 0  #: Delivered, or ready, with the pixels that were received.
     retryable: int = 0  #: Failed or planned, and running again may cure it.
     seconds: float = 0.0
@@ -129,6 +130,8 @@ class Summary:
         delivery = outcome.asset.delivery
         if delivery and delivery.size and outcome.status in (Status.UPLOADED, Status.READY):
             self.bytes_out += delivery.size
+        if delivery and delivery.size and outcome.status is Status.PLANNED:
+            self.planned_bytes += delivery.size
         if outcome.status in (Status.UPLOADED, Status.READY) and outcome.asset.lossless:
             self.untouched += 1
         if outcome.retry is Retry.AGAIN or (outcome.status is Status.PLANNED and not planning):

@@ -1,0 +1,540 @@
+"""The functions that most callers need: `prepare`, `plan`, `upload`, and the `Run` that they return."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, fields, replace
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+from imagepipe.asset import Asset, Target
+from imagepipe.errors import ConfigurationError, ExitCode, LedgerError
+from imagepipe.ledger import Ledger
+from imagepipe.outcome import Outcome, Status, Summary
+from imagepipe.pipeline import Pipeline, Stage, product_of
+from imagepipe.runner import Stop, run
+from imagepipe.stores import Store
+
+#: A path, an address, rows, or several of these.
+Source = str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shaping:
+    """What a picture is to become. The defaults are what BigCommerce takes.
+
+    >>> Shaping(max_edge=2000).max_bytes
+    8000000
+    """
+
+    max_bytes: int = 8_000_000
+    max_edge: int | None = None  #: Pixels of the longer side; never enlarges.
+    format: str = "auto"  #: `auto`, `keep`, `jpeg`, `png` or `webp`.
+    quality: int | None = None  #: 1 to 100; None: that of the source, where it is known.
+    min_quality: int | None = None  #: Below it the pixels shrink instead; None: the default of `Fit`.
+    background: str | None = None  #: A colour to lay transparent pictures on.
+    color: str = "srgb"  #: Or `keep`: pixels and profile stay as they are.
+    cmyk_profile: str | None = None  #: File of a profile for CMYK pictures that carry none.
+    keep: frozenset[str] = frozenset()  #: Metadata to keep: `copyright`, `icc`, `exif`, `xmp`.
+    max_pixels: int = 200_000_000  #: Over all frames.
+    max_source_bytes: int = 256_000_000
+    accept_damaged: bool = False  #: Take what can be decoded of a damaged picture, with a warning.
+
+    def pipeline(self) -> Pipeline:
+        """Return the stages that prepare a picture so."""
+        from imagepipe.stages import Convert, Decode, Fit, Read, Strip
+
+        fit: dict[str, Any] = {} if self.min_quality is None else {"min_quality": self.min_quality}
+        return Pipeline((
+            Read(max_source_bytes=self.max_source_bytes),
+            Decode(max_pixels=self.max_pixels, max_source_bytes=self.max_source_bytes,
+                   accept_damaged=self.accept_damaged),
+            Convert(format=self.format, background=self.background, color=self.color, cmyk_profile=self.cmyk_profile,
+                    max_edge=self.max_edge),
+            Strip(keep=self.keep | ({"icc"} if self.color == "keep" else frozenset())),
+            Fit(self.max_bytes, max_edge=self.max_edge, quality=self.quality,
+                may_change_type=self.format == "auto", **fit),
+        ))
+
+
+class Run:
+    """A run under way: iterate it for the outcomes, close it early, and read its summary.
+
+    >>> with upload("photos", store) as outcomes:  # doctest: +SKIP
+    ...     for outcome in outcomes:
+    ...         print(outcome.status, outcome.asset.source, outcome.reason)
+    >>> outcomes.summary.raise_for_failures()  # doctest: +SKIP
+    """
+
+    def __init__(self, outcomes: Iterator[Outcome], *, stop: Stop, run_id: str | None = None, planning: bool = False,
+                 on_outcome: Callable[[Outcome], None] | None = None,
+                 on_end: Callable[[Summary], None] | None = None) -> None:
+        self.summary = Summary(run_id=run_id)
+        self.run_id = run_id
+        self._outcomes = outcomes
+        self._stop = stop
+        self._planning = planning
+        self._on_outcome, self._on_end = on_outcome, on_end
+        self._started = time.monotonic()
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Outcome:
+        try:
+            outcome = next(self._outcomes)
+        except StopIteration:
+            self._end()
+            raise
+        except BaseException:
+            self._end()
+            raise
+        self.summary.add(outcome, planning=self._planning and not self._stop)
+        if self._on_outcome is not None:
+            try:
+                self._on_outcome(outcome)
+            except LedgerError as error:
+                self._stop(str(error), code=error.code, exit_code=ExitCode.TRY_AGAIN)
+        return outcome
+
+    def stop(self, reason: str = "interrupted", *, interrupted: bool = True) -> None:
+        """End early: what is in flight is finished, the rest comes out as `planned`."""
+        self.summary.interrupted = self.summary.interrupted or interrupted
+        self._stop(reason, code="interrupted" if interrupted else "stopped",
+                   exit_code=ExitCode.INTERRUPTED if interrupted else ExitCode.TRY_AGAIN)
+
+    def wait(self) -> Summary:
+        """Run to the end, and return the summary."""
+        for _ in self:
+            pass
+        return self.summary
+
+    def close(self) -> None:
+        """Stop at once, cleanly; outcomes that have not been taken are lost to the caller, not to the ledger."""
+        close = getattr(self._outcomes, "close", None)
+        if close is not None:
+            close()
+        self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self.summary.seconds = time.monotonic() - self._started
+        if self._stop:
+            self.summary.stopped = self._stop.reason
+            self.summary.require(self._stop.exit_code)
+        if self._on_end is not None:
+            self._on_end(self.summary)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def prepare(picture: str | os.PathLike[str] | bytes | IO[bytes], **shaping: Any) -> Asset:
+    """Return one picture as a store wants it: `.data` holds the bytes, `.notes` what was done.
+
+    `picture` is a path, an https address, bytes, or a file opened for reading bytes; `shaping`
+    are fields of `Shaping`. Runs here and now, without a worker process.
+
+    Raises `ImagepipeError`: `SourceError` where it cannot be read, `ImageError` where it cannot
+    be used.
+
+    >>> prepare("IMG_0001.HEIC", max_edge=2000).facts.format  # doctest: +SKIP
+    'jpeg'
+    """
+    pipeline = _shaping(shaping).pipeline()
+    if isinstance(picture, bytes):
+        return pipeline(Asset("bytes", data=picture))
+    if isinstance(picture, (str, os.PathLike)):
+        source = os.fspath(picture)
+        location = source if "://" in source else str(Path(source).absolute())
+        return pipeline(Asset(source, location=location))
+    return pipeline(Asset(str(getattr(picture, "name", "file")), data=picture.read()))
+
+
+def prepare_to(
+    folder: str | os.PathLike[str],
+    source: Source,
+    *,
+    shaping: Shaping | None = None,
+    similar: Literal["ignore", "report", "drop"] = "report",
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    memory: int | None = None,
+    picture_timeout: float = 60.0,
+    rows: int = 10_000,
+    window_bytes: int = 256_000_000,
+    **options: Any,
+) -> Run:
+    """Prepare every picture of `source` into `folder`. Takes the options of `upload` that concern sources.
+
+    Duplicates are skipped. Without `executor`, worker processes are started: `jobs` of them (0:
+    none, all is done in this process), with limits on time and memory for each picture.
+    """
+    from imagepipe.stages import Dedupe
+    from imagepipe.stores.folder import Save
+
+    shaping, options = _take_shaping(shaping, options)
+    stop, stack = Stop(), contextlib.ExitStack()
+    assets = _Numbered(assets_from(source, **_only_known(options, _SOURCE_OPTIONS)))
+    pipeline = shaping.pipeline() + (Dedupe(similar), Save(Path(folder)))
+    executor = stack.enter_context(_workers(jobs, memory, picture_timeout)) if executor is None else executor
+    outcomes = run(assets, pipeline, executor=executor, connections=1, rows=rows, window_bytes=window_bytes, stop=stop)
+    return Run(outcomes, stop=stop, on_end=lambda summary: stack.close())
+
+
+def upload(
+    source: Source,
+    store: Store,
+    *,
+    ledger: Ledger | str | os.PathLike[str] | None = None,
+    shaping: Shaping | None = None,
+    stages: Iterable[Stage] = (),
+    similar: Literal["ignore", "report", "drop"] = "report",
+    existing: Literal["add", "skip"] = "add",
+    on_change: Literal["replace", "add", "skip"] = "replace",
+    max_delete: int = 100,
+    by_url: bool = False,
+    checksum: bool = False,
+    redo: bool = False,
+    planning: bool = False,
+    connections: int = 4,
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    memory: int | None = None,
+    picture_timeout: float = 60.0,
+    rows: int = 10_000,
+    window_bytes: int = 256_000_000,
+    command: str = "",
+    upload_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Run:
+    """Prepare every picture of `source` and put it into `store`, exactly once.
+
+    `source` is a path (picture, folder, manifest), an https address, rows (dicts with the columns
+    `image` and `product_id` or `sku`, and perhaps `sort_order`, `is_thumbnail`, `description`,
+    `key`), `Asset`s, or a list of any of these. How to read it: `match`, `product_id`, `sku`,
+    `columns`, `encoding`, `roots`, `only`, `limit_products`.
+
+    `ledger` is a path, an open `Ledger`, None for the default place, or "none" to go by the
+    store's listing alone. `stages` are further stages of yours, run before the last size check.
+    What a picture becomes is said by `shaping`, or by its fields as keyword arguments.
+
+    Nothing is sent before the run is iterated. Raises `ConfigurationError` and `LedgerError` here,
+    at once; what goes wrong with a picture is in its outcome.
+    """
+    from imagepipe.stages import Dedupe, Upload
+
+    shaping, options = _take_shaping(shaping, options)
+    source_options = _only_known(options, _SOURCE_OPTIONS)
+    prepared = _with_stages(shaping.pipeline(), stages)
+    if by_url:
+        prepared = _checked_only(prepared)
+    assets = _Numbered(assets_from(source, needs_product=True, **source_options))
+    stop, stack = Stop(), contextlib.ExitStack()
+    try:
+        book = stack.enter_context(_ledger(ledger, store, writing=not planning))
+        settings = repr(prepared)
+        run_id = None if planning else book.begin_run(store.identity, command=command, settings=settings)
+        uploader = Upload(store, book, run_id or "", existing=existing, on_change=on_change, max_delete=max_delete,
+                          by_url=by_url, checksum=checksum, redo=redo, planning=planning, settings=settings,
+                          **(upload_options or {}))
+        pipeline = prepared + (Dedupe(similar), uploader)
+        if executor is None:
+            executor = stack.enter_context(_workers(jobs, memory, picture_timeout))
+        outcomes = run(assets, pipeline, executor=executor, connections=connections, rows=rows,
+                       window_bytes=window_bytes, stop=stop)
+    except BaseException:
+        stack.close()
+        raise
+
+    def write_down(outcome: Outcome) -> None:
+        if run_id is not None:
+            book.record_input(run_id, outcome.asset.number, _for_ledger(outcome, run_id), outcome.asset.preview)
+
+    def end(summary: Summary) -> None:
+        with stack:
+            summary.extra.update(uploader.report())
+            usage = getattr(store, "usage", None)
+            if usage is not None:
+                summary.extra["requests"] = usage()
+            if run_id is not None:
+                book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
+
+    return Run(outcomes, stop=stop, run_id=run_id, planning=planning, on_outcome=write_down, on_end=end)
+
+
+def plan(source: Source, store: Store | None = None, **options: Any) -> Run:
+    """Say what `upload` would do with each picture, and why; send nothing.
+
+    With a `store` its listing and the ledger are consulted; without one, only the pictures are
+    looked at. Takes the options of `upload`.
+    """
+    if store is not None:
+        return upload(source, store, planning=True, **options)
+    from imagepipe.stages import Dedupe
+
+    options.pop("ledger", None)
+    shaping, options = _take_shaping(options.pop("shaping", None), options)
+    stop, stack = Stop(), contextlib.ExitStack()
+    executor = options.get("executor") or stack.enter_context(
+        _workers(options.get("jobs"), options.get("memory"), options.get("picture_timeout", 60.0)))
+    assets = _Numbered(assets_from(source, **{name: options[name] for name in _SOURCE_OPTIONS if name in options}))
+    pipeline = shaping.pipeline() + (Dedupe(options.get("similar", "report")),)
+    outcomes = (_as_planned(outcome) for outcome in run(assets, pipeline, executor=executor, stop=stop))
+    return Run(outcomes, stop=stop, planning=True, on_end=lambda summary: stack.close())
+
+
+def _as_planned(outcome: Outcome) -> Outcome:
+    """Return the outcome of a plan: what is ready would be uploaded. Its bytes are not kept."""
+    if outcome.status is not Status.READY:
+        return outcome
+    from imagepipe.asset import Delivery
+    from imagepipe.outcome import Action
+
+    size = len(outcome.asset.data) if outcome.asset.data is not None else None
+    asset = replace(outcome.asset.without_bytes(), delivery=Delivery(action="upload", size=size))
+    return replace(outcome, asset=asset, status=Status.PLANNED, action=Action.UPLOAD)
+
+
+# -- sources -------------------------------------------------------------------------------------
+
+_SOURCE_OPTIONS = ("match", "product_id", "sku", "columns", "encoding", "roots", "only", "limit_products")
+
+
+def assets_from(
+    source: Source,
+    *,
+    match: str | None = None,
+    product_id: int | None = None,
+    sku: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    roots: Iterable[str | os.PathLike[str]] = (),
+    only: Iterable[str] = (),
+    limit_products: int | None = None,
+    needs_product: bool = False,
+) -> Iterator[Asset | Outcome]:
+    """Yield what `source` asks for, opening no picture; rows that cannot be used come as outcomes.
+
+    Raises `ConfigurationError` where the whole source cannot be used, or where `needs_product`
+    and nothing says which product a folder's pictures belong to.
+    """
+    if product_id is not None and sku is not None:
+        raise ConfigurationError("give --product-id or --sku, not both")
+    fixed = Target(product_id=product_id, sku=sku)
+    parts = _parts(source, match=match, columns=dict(columns or {}), encoding=encoding,
+                   roots=tuple(Path(root) for root in roots), suggest=needs_product and fixed == Target())
+    chosen = _Chain(parts)
+    if fixed != Target() or only or limit_products is not None:
+        return _Chosen(chosen, fixed, frozenset(map(str, only)), limit_products)
+    return chosen
+
+
+def _parts(source: Source, *, match: str | None, columns: dict[str, str], encoding: str | None,
+           roots: tuple[Path, ...], suggest: bool) -> list[Iterator[Asset | Outcome]]:
+    from imagepipe import sources
+
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        if suggest and match is None and path != "-" and "://" not in path and Path(path).is_dir():
+            raise ConfigurationError(_needs_match(path))
+        return [sources.from_path(path, match=match, columns=columns, encoding=encoding, roots=roots)]
+    if isinstance(source, Mapping):
+        return [sources.from_rows([source], columns=columns, roots=roots)]
+    if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, os.PathLike)) for item in source):
+        parts: list[Iterator[Asset | Outcome]] = []
+        for item in source:
+            parts.extend(_parts(item, match=match, columns=columns, encoding=encoding, roots=roots, suggest=suggest))
+        return parts
+    return [sources.from_rows(source, columns=columns, roots=roots)]
+
+
+def _needs_match(folder: str) -> str:
+    from imagepipe import sources
+
+    pattern = sources.suggest_for(folder)
+    said = f"which product the pictures in {folder} belong to is not said"
+    if pattern is None:
+        return (f"{said}: give --match with a pattern such as '{{sku}}/*', --sku or --product-id, or a manifest with "
+                "the columns image and sku")
+    return f"{said}. This pattern fits the folder: --match '{pattern}'"
+
+
+class _Chain:
+    """Several sources in a row, which can be asked whether they would block (`ready`)."""
+
+    def __init__(self, parts: list[Iterator[Asset | Outcome]]) -> None:
+        self._parts = parts
+        self._current = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Asset | Outcome:
+        while self._current < len(self._parts):
+            try:
+                return next(self._parts[self._current])
+            except StopIteration:
+                self._current += 1
+        raise StopIteration
+
+    def ready(self) -> bool:
+        """Tell whether the next item can be had without waiting for anyone."""
+        ready = getattr(self._parts[self._current], "ready", None) if self._current < len(self._parts) else None
+        return True if ready is None else bool(ready())
+
+    def close(self) -> None:
+        for part in self._parts:
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+
+
+class _Chosen(_Chain):
+    """A source whose rows get a product, and of which only some products are taken."""
+
+    def __init__(self, inner: _Chain, fixed: Target, only: frozenset[str], limit: int | None) -> None:
+        super().__init__([inner])
+        self._fixed, self._only, self._limit = fixed, only, limit
+        self._products: set[object] = set()
+
+    def __next__(self) -> Asset | Outcome:
+        item = super().__next__()
+        if isinstance(item, Outcome):
+            return item
+        if self._fixed != Target() and product_of(item) is None:
+            item = item.evolve(target=replace(item.target, product_id=self._fixed.product_id, sku=self._fixed.sku))
+        product = product_of(item)
+        if self._only and str(item.target.sku) not in self._only and str(item.target.product_id) not in self._only:
+            return Outcome(item, Status.SKIPPED, "source", "not among the products asked for (--only)", "not_selected")
+        if self._limit is not None and product not in self._products:
+            if len(self._products) >= self._limit:
+                return Outcome(item, Status.SKIPPED, "source", f"beyond the first {self._limit} products "
+                               "(--limit-products)", "not_selected")
+            self._products.add(product)
+        return item
+
+
+class _Numbered:
+    """Give each input its number, keeping what the source can tell of itself."""
+
+    def __init__(self, source: Iterator[Asset | Outcome]) -> None:
+        self._source = source
+        self._numbers = count(1)
+        if hasattr(source, "ready"):
+            self.ready = source.ready
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Asset | Outcome:
+        item = next(self._source)
+        if isinstance(item, Outcome):
+            return replace(item, asset=replace(item.asset, number=next(self._numbers)))
+        return replace(item, number=next(self._numbers))
+
+    def close(self) -> None:
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+def _shaping(values: Mapping[str, Any]) -> Shaping:
+    known = {field.name for field in fields(Shaping)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigurationError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    keep = values.get("keep")
+    return Shaping(**{**values, "keep": frozenset(keep)} if keep is not None else values)
+
+
+def _take_shaping(shaping: Shaping | None, options: dict[str, Any]) -> tuple[Shaping, dict[str, Any]]:
+    """Return the shaping that options name, and the options that are left."""
+    known = {field.name for field in fields(Shaping)}
+    named = {name: value for name, value in options.items() if name in known}
+    rest = {name: value for name, value in options.items() if name not in known}
+    if shaping is None:
+        return _shaping(named), rest
+    return replace(shaping, **named), rest
+
+
+def _only_known(options: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(f"unknown setting {', '.join(unknown)}")
+    return options
+
+
+def _with_stages(pipeline: Pipeline, stages: Iterable[Stage]) -> Pipeline:
+    """Put a caller's stages before the last one, which sees to it that the result fits."""
+    return Pipeline((*pipeline.stages[:-1], *stages, pipeline.stages[-1]))
+
+
+def _checked_only(pipeline: Pipeline) -> Pipeline:
+    """Return a pipeline that fetches and checks a picture, and refuses what would have to be changed."""
+    from imagepipe.stages import Comply
+
+    read, decode, *shaping = pipeline.stages
+    return Pipeline((read, decode, Comply(Pipeline(shaping))))
+
+
+@contextlib.contextmanager
+def _ledger(ledger: Ledger | str | os.PathLike[str] | None, store: Store, *, writing: bool) -> Iterator[Ledger]:
+    """Give the ledger that is meant; close it unless it was open before."""
+    if isinstance(ledger, Ledger):
+        yield ledger
+        return
+    path = None if ledger == "none" else default_ledger(store.identity) if ledger is None else Path(ledger)
+    if path is None or (not writing and not path.exists()):
+        with Ledger.in_memory() as opened:
+            yield opened
+    else:
+        with Ledger.open(path, writing=writing) as opened:
+            yield opened
+
+
+def default_ledger(identity: str) -> Path:
+    """Return where the ledger of a store is kept unless another place is named: one file a store."""
+    import platformdirs
+
+    name = "".join(letter if letter.isalnum() else "-" for letter in identity).strip("-")
+    return platformdirs.user_data_path("imagepipe", appauthor=False) / f"{name}.sqlite3"
+
+
+def _workers(jobs: int | None, memory: int | None, picture_timeout: float) -> contextlib.AbstractContextManager[Any]:
+    """Return worker processes; with `jobs=0`, an executor that does everything here."""
+    from imagepipe.workers import Inline, Workers
+
+    if jobs == 0:
+        return Inline()
+    return Workers(jobs, wall_seconds=picture_timeout, memory_budget=memory)
+
+
+def _for_ledger(outcome: Outcome, run_id: str) -> dict[str, Any]:
+    """Return the JSON line of an outcome without what may be secret in an address."""
+    line = outcome.to_dict(run_id)
+    if "://" in line["image"]:
+        from imagepipe.sources import shown_url
+
+        shown = shown_url(outcome.asset.location or outcome.asset.source)
+        line.update(image=shown, source=shown, key=shown if "://" in line["key"] else line["key"], row=None)
+    return line
+
+
+__all__ = ["Run", "Shaping", "plan", "prepare", "prepare_to", "upload"]

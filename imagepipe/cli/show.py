@@ -1,0 +1,216 @@
+"""What a person sees of a run: progress, a line a picture, problems, totals.
+
+People's words go to standard error, results to standard output; with `--json`, standard output
+has one object a line and nothing else. Everything that comes from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+import click
+
+from imagepipe.api import Run
+from imagepipe.outcome import Outcome, Status, Summary
+from imagepipe.plain import plain
+
+EXAMPLES = 40  #: So many pictures that went well are shown, one line each; then only what did not.
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(7_999_321), size(532), size(48_200)
+    ('8.0 MB', '532 bytes', '48.2 kB')
+    """
+    if count < 1000:
+        return f"{count} bytes"
+    for unit in ("kB", "MB", "GB"):
+        count_in_unit = count / {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+        if count_in_unit < 999.95 or unit == "GB":
+            return f"{count_in_unit:.1f} {unit}"
+    raise AssertionError  # the last unit takes everything
+
+
+def line(outcome: Outcome) -> str:
+    """Return one outcome as one line of text, unescaped."""
+    asset, delivery = outcome.asset, outcome.asset.delivery
+    to = asset.target.sku or (f"product {asset.target.product_id}" if asset.target.product_id else "")
+    head = f"{outcome.status:<8}  {asset.source}"
+    if outcome.status in (Status.FAILED, Status.SKIPPED) or (outcome.status is Status.PLANNED and outcome.reason):
+        where = f" (row {asset.origin.row_number})" if outcome.failed and asset.origin.row_number else ""
+        return f"{head}{where}: {outcome.reason}"
+    parts = [f"image {delivery.image_id}" if delivery and delivery.image_id else ""]
+    bytes_in = asset.received.size if asset.received else None
+    bytes_out = delivery.size if delivery and delivery.size else len(asset.data) if asset.data else None
+    if bytes_in and bytes_out:
+        parts.append(size(bytes_out) if bytes_in == bytes_out else f"{size(bytes_in)} -> {size(bytes_out)}")
+    parts.extend(asset.notes or (["untouched"] if asset.lossless and outcome.status is not Status.UPDATED else []))
+    parts.extend(f"warning: {warning.replace('_', ' ')}" for warning in asset.warnings)
+    return f"{head}{f' -> {to}' if to else ''}: {'; '.join(part for part in parts if part)}"
+
+
+def totals(summary: Summary) -> str:
+    """Return the totals of a run as one or two lines."""
+    words = {Status.UPLOADED: "uploaded", Status.UPDATED: "updated", Status.READY: "prepared", Status.PLANNED: "planned",
+             Status.SKIPPED: "skipped", Status.FAILED: "failed"}
+    counts = [f"{summary.counts[status]:,} {word}" for status, word in words.items() if summary.counts[status]]
+    pictures = f"{summary.total:,} picture{'' if summary.total == 1 else 's'}"
+    text = f"{pictures}: {', '.join(counts) or 'nothing to do'}"
+    if summary.untouched:
+        text += f"; {summary.untouched:,} with their pixels untouched"
+    if summary.bytes_out:
+        text += f"; {size(summary.bytes_in)} in, {size(summary.bytes_out)} out"
+    text += f"; {summary.seconds:.1f} s"
+    if summary.extra.get("deleted"):
+        text += f"; {summary.extra['deleted']:,} replaced images deleted"
+    return text
+
+
+def wrapped(text: str, *, indent: str = "          ") -> str:
+    """Return text in lines no longer than the terminal is wide; 80 where it is none."""
+    import textwrap
+
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    return textwrap.fill(text, width=max(40, width), subsequent_indent=indent, break_long_words=False,
+                         break_on_hyphens=False)
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a plain line now and then; nothing where it is not wanted."""
+
+    def __init__(self, *, total: int | None, wanted: bool, every: float = 10.0) -> None:
+        self._total, self._wanted, self._every = total, wanted, every
+        self._done = 0
+        self._last = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._wanted and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                            console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("pictures", total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def step(self) -> None:
+        """Count one more picture that has ended."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.advance(self._task)
+        elif self._wanted and time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            of = f" of {self._total:,}" if self._total else ""
+            click.echo(f"{self._done:,}{of} pictures done", err=True)
+
+    def say(self, text: str, *, err: bool = False) -> None:
+        """Print a line without tearing the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            click.echo(text, err=err)
+            self._bar.start()
+        else:
+            click.echo(text, err=err)
+
+
+def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bool, no_progress: bool,
+         reports: Any = ()) -> Summary:
+    """Consume a run and show it; return its summary."""
+    shown = left_out = 0
+    wanted = not (quiet or no_progress)
+    with _interruptible(run), Progress(total=total, wanted=wanted) as progress, run:
+        for outcome in run:
+            for report in reports:
+                report.add(outcome)
+            if as_json:
+                _json(outcome.to_dict(run.run_id))
+            else:
+                well = not outcome.failed and outcome.code not in ("interrupted", "stopped")
+                if verbose or (not well and (outcome.status is not Status.PLANNED or shown < EXAMPLES)) or (
+                        well and not quiet and shown < EXAMPLES):
+                    shown += 1
+                    progress.say(wrapped(plain(line(outcome))))
+                else:
+                    left_out += 1
+            progress.step()
+    summary = run.summary
+    for report in reports:
+        report.close(summary)
+    if as_json:
+        _json(summary.to_dict())
+    elif not quiet or summary.exit_code:
+        if left_out and not quiet:
+            click.echo(f"… and {left_out:,} more; --verbose or --json lists every one")
+        click.echo(wrapped(totals(summary), indent="  "))
+        for remark in remarks(summary):
+            click.echo(wrapped(plain(remark), indent="  "), err=True)
+    return summary
+
+
+def remarks(summary: Summary) -> Iterator[str]:
+    """Yield what a person should know beside the totals."""
+    extra = summary.extra
+    if summary.interrupted:
+        yield "Interrupted. What was in flight is done and written down; the same command goes on from here."
+    elif summary.stopped:
+        yield f"Stopped early: {summary.stopped}"
+    for text in extra.get("surplus", ()):
+        yield f"Note: {text}."
+    if extra.get("not_deleted"):
+        yield (f"{extra['not_deleted']:,} replaced images were left, as --max-delete was reached; "
+               "run again to delete them.")
+    if extra.get("other_settings"):
+        yield (f"{extra['other_settings']:,} unchanged pictures were uploaded with other settings; "
+               "--redo sends them again.")
+    if summary.retryable and not summary.interrupted:
+        yield f"{summary.retryable:,} may go through when the same command is run again."
+
+
+def _json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end the run in order, and the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            import os
+
+            # every intent is in the ledger already: the next run looks up what became of it
+            os._exit(130)
+        asked = True
+        click.echo("\nStopping: what is in flight is finished and written down. Once more stops at once.", err=True)
+        run.stop("interrupted")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
