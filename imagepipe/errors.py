@@ -5,6 +5,7 @@
     ImagepipeError
     ├── ConfigurationError        wrong use: a setting, an option, a pipeline
     ├── SourceError               a row, path or address that cannot be used
+    │   └── FetchFailed           an address that does not answer now; it may later
     ├── ImageError                something about one picture
     │   ├── NotAnImage            no picture at all: a page, an archive, noise
     │   ├── FormatNotAllowed      a type that is recognised and not taken
@@ -89,6 +90,16 @@ class SourceError(ImagepipeError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class FetchFailed(SourceError):
+    """An address that does not answer now, or breaks off: the same again may cure it."""
+
+    code = "fetch_failed"
+    retry = Retry.AGAIN
+
+    def __init__(self, message: str, word: str = "fetch_failed") -> None:
+        super().__init__(message, word)
 
 
 class ImageError(ImagepipeError):

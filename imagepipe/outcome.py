@@ -198,7 +198,12 @@ def printable(text: Any) -> Any:
         text = str(text)
     if not isinstance(text, str):
         return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair, as JSON can spell it
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def jsonable(value: Any) -> Any:

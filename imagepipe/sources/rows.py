@@ -1,0 +1,343 @@
+"""One row, of a manifest or of a caller, becomes one picture to fetch, or several."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import operator
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from imagepipe.asset import Asset, Origin, Target
+from imagepipe.errors import ImagepipeError, SourceError
+from imagepipe.outcome import Outcome
+from imagepipe.pipeline import failure
+from imagepipe.plain import plain
+from imagepipe.sources.addresses import has_secrets, parse_address, scheme_of, shown_url, url_key
+from imagepipe.sources.columns import Columns, check_columns, recognise
+from imagepipe.sources.matching import LARGEST, Matcher, compile_match
+from imagepipe.sources.places import Places
+
+_TRUE = frozenset({"true", "yes", "y", "t", "1", "on", "x"})
+_FALSE = frozenset({"false", "no", "n", "f", "0", "off"})
+_LARGEST_FILE = 256_000_000  #: Bytes taken from a file object; one more shows that there are more.
+
+Item = Asset | Outcome
+
+
+def refused(error: ImagepipeError, source: str, *, target: Target | None = None, origin: Origin | None = None,
+            key: str = "") -> Outcome:
+    """Return the outcome of an input that cannot be used."""
+    return failure(Asset(source, target or Target(), key=key, origin=origin or Origin()), error, "source")
+
+
+@dataclass
+class RowReader:
+    """Turn rows into assets; what is wrong with one is its outcome."""
+
+    places: Places
+    columns: Mapping[str, str | Sequence[str]]
+    manifest: str | None = None
+    matcher: Matcher | None = None
+    _seen: dict[tuple[str, ...], Columns] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns)
+
+    def of_mapping(self, row: Mapping[Any, Any], number: int, where: str) -> Iterator[Item]:
+        """Yield what a row asks for whose keys are its own: of JSON, or of a caller."""
+        named = {str(name): value for name, value in row.items()}
+        if "type" in named and "schema" in named:
+            taken = from_report(named)
+            if taken is None:
+                return
+            named, origin = taken
+            columns = Columns(("image",), tuple((name, name) for name in _REPORTED if name in named))
+            yield from self.read(named, columns, origin or Origin(self.manifest, number, row), where)
+            return
+        origin = Origin(self.manifest, number, _without_bytes(named))
+        headers = tuple(named)
+        try:
+            columns = self._seen.get(headers) or recognise(headers, self.columns, shown=where, missing_is_absent=True)
+        except ImagepipeError as error:
+            yield refused(SourceError(str(error)), where, origin=origin)
+            return
+        if len(self._seen) < 1000:
+            self._seen[headers] = columns
+        yield from self.read(named, columns, origin, where)
+
+    def read(self, row: Mapping[str, Any], columns: Columns, origin: Origin, where: str) -> Iterator[Item]:
+        """Yield one item for each picture that a row names; one at least."""
+        images = [(name, row.get(name)) for name in columns.image]
+        images = [(name, value) for name, value in images if not absent(value)]
+        if not images:
+            name = columns.image[0] if len(columns.image) == 1 else ", ".join(columns.image) or "image"
+            yield refused(SourceError(f"{where}, column {plain(name)}: no picture is named"), where, origin=origin)
+            return
+        target, fault = Target(), None
+        key: str | None = None
+        try:
+            values = {ours: parse(ours, row.get(theirs), f"{where}, column {plain(theirs)}")
+                      for ours, theirs in columns.fields}
+            key = values.pop("key", None)
+            target = Target(**values)
+        except SourceError as error:
+            fault = error
+        for index, (name, value) in enumerate(images):
+            place = key if key is None or len(columns.image) == 1 else f"{key}-{columns.image.index(name) + 1}"
+            one = _of_several(target, index) if len(columns.image) > 1 else target
+            if fault is not None:
+                yield refused(fault, _source_of(value, where), origin=_cleared(origin, value), key=place or "")
+                continue
+            try:
+                yield self._picture(value, one, place, origin, where)
+            except SourceError as error:
+                said = type(error)(f"{where}, column {plain(name)}: {error}", error.word)
+                yield refused(said, _source_of(value, where), target=one, origin=_cleared(origin, value),
+                              key=place or "")
+
+    def _picture(self, value: Any, target: Target, key: str | None, origin: Origin, where: str) -> Asset:
+        if isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "read"):
+            return _handed_over(value, target, key, origin)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+            value = os.fsdecode(value)
+        elif not isinstance(value, str):
+            raise SourceError(f"a picture is named by text, not by {type(value).__name__}")
+        scheme = scheme_of(value.strip())
+        if scheme is not None:
+            return url_asset(value.strip(), target, key, origin)
+        found = self.places.find(value)
+        if self.matcher is not None and target.product_id is None and target.sku is None:
+            target = matched(self.matcher, found.key, target)
+        notes = (found.note,) if found.note else ()
+        return Asset(value, target, key=key or found.key, location=found.location, origin=origin, notes=notes)
+
+
+def url_asset(url: str, target: Target, key: str | None, origin: Origin) -> Asset:
+    """Return the asset of an address; raise `SourceError` where it cannot be fetched as it is written."""
+    parse_address(url)
+    return Asset(shown_url(url), target, key=key or url_key(url), location=url, origin=origin)
+
+
+def matched(matcher: Matcher, path: str, target: Target) -> Target:
+    """Return `target` with what its path says of product and order; raise where the path does not fit."""
+    found = matcher.target(path)
+    if found is None:
+        raise SourceError(f"{plain(path)} does not fit the pattern {matcher.pattern}, so its product is not known; "
+                          "rename it, or give another --match", "no_target")
+    return replace(target, product_id=found.product_id, sku=found.sku,
+                   sort_order=target.sort_order if target.sort_order is not None else found.sort_order)
+
+
+def from_rows(rows: Iterable[Any], *, columns: Mapping[str, str | Sequence[str]] | None = None,
+              root: str | os.PathLike[str] | None = None, roots: Iterable[str | os.PathLike[str]] = (),
+              match: str | None = None) -> Iterator[Item]:
+    """Yield a picture for each row: a dict with the columns of a manifest, read as it is wanted.
+
+    `image` is a path, an https address, bytes, or a file opened for reading bytes. None, NaN and ""
+    are absent, and 77.0 is 77. `Asset`s and `Outcome`s among the rows pass; paths stand for what
+    they lead to. Relative paths are relative to the working folder, and may lead anywhere:
+    they are the caller's own. With `root`, or several `roots`, they are relative to these, and
+    have to stay inside.
+    """
+    folders = tuple(os.fspath(folder) for folder in ((root,) if root is not None else ()) + tuple(roots))
+    places = Places(folders) if folders else Places((os.curdir,), confined=False)
+    reader = RowReader(places, columns or {}, matcher=compile_match(match) if match else None)
+    return _rows(reader, rows, match)
+
+
+def _rows(reader: RowReader, rows: Iterable[Any], match: str | None) -> Iterator[Item]:
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, (Asset, Outcome)):
+            yield row
+        elif isinstance(row, Mapping):
+            yield from reader.of_mapping(row, number, f"row {number}")
+        elif isinstance(row, (str, os.PathLike)):
+            from imagepipe.sources import from_path
+
+            try:
+                yield from from_path(row, match=match, columns=reader.columns)
+            except ImagepipeError as error:
+                yield refused(SourceError(str(error)), os.fspath(row))
+        elif isinstance(row, (bytes, bytearray, memoryview)) or hasattr(row, "read"):
+            yield from reader.of_mapping({"image": row}, number, f"row {number}")
+        else:
+            yield refused(SourceError(f"row {number} is of type {type(row).__name__}; give a dict with the key image, "
+                                      "a path, or bytes"), f"row {number}")
+
+
+def from_urls(urls: Iterable[str]) -> Iterator[Item]:
+    """Yield a picture for each https address; what cannot be one comes as an outcome."""
+    for number, url in enumerate(urls, 1):
+        try:
+            yield url_asset(str(url).strip(), Target(), None, Origin(row_number=number))
+        except SourceError as error:
+            yield refused(error, shown_url(str(url)))
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def absent(value: Any) -> bool:
+    """Tell whether a cell is empty: None, NaN (of any library), or blank text."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, float):
+        return math.isnan(value)
+    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Decimal) and value.is_nan())
+
+
+def parse(name: str, value: Any, where: str) -> Any:
+    """Return a cell as the value of our field `name`; None where it is empty. Raises `SourceError`."""
+    if absent(value):
+        return None
+    if name == "product_id":
+        number = _whole(value)
+        if number is None or not 1 <= number <= LARGEST:
+            raise SourceError(f"{where}: {_quoted(value)} is no product id; it is a whole number from 1 to {LARGEST:,}, "
+                              "in plain digits")
+        return number
+    if name == "sort_order":
+        number = _whole(value.strip() if isinstance(value, str) else value, negative=True)
+        if number is None or not -LARGEST - 1 <= number <= LARGEST:
+            raise SourceError(f"{where}: {_quoted(value)} is no position; it is a whole number")
+        return number
+    if name == "is_thumbnail":
+        word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise SourceError(f"{where}: {_quoted(value)} is neither yes nor no; write true or false")
+        return word in _TRUE
+    text = _text(value, where)
+    if name == "sku":
+        return text.strip()
+    if name == "date_modified":
+        try:
+            datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise SourceError(f"{where}: {_quoted(value)} is no date; write it as 2026-01-31T12:00:00Z") from None
+        return text.strip()
+    return text
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, bool) or isinstance(value, (Mapping, list, tuple, bytes)):
+        raise SourceError(f"{where}: {_quoted(value)} is no text")
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise SourceError(f"{where}: {_quoted(text)} holds a character that is no text (NUL, or half a character)")
+    return text
+
+
+def _whole(value: Any, *, negative: bool = False) -> int | None:
+    """Return a whole number that is written in one of the ways allowed, else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        if not re.fullmatch(r"-?[0-9]{1,19}(\.0+)?" if negative else r"[0-9]{1,19}(\.0+)?", value, re.ASCII):
+            return None
+        return int(value.partition(".")[0])
+    if isinstance(value, (float, Decimal)):
+        return int(value) if math.isfinite(value) and value == int(value) else None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _quoted(value: Any) -> str:
+    try:
+        text = plain(value if isinstance(value, str) else repr(value))
+    except ValueError:  # a number of more digits than Python writes
+        text = "a number of thousands of digits"
+    return repr(text if len(text) <= 80 else f"{text[:77]}…") if isinstance(value, str) else text[:80]
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def _of_several(target: Target, index: int) -> Target:
+    """Return the target of one of several pictures of a row: they follow each other, and one is the thumbnail."""
+    order = None if target.sort_order is None else min(target.sort_order + index, LARGEST)
+    return replace(target, sort_order=order, is_thumbnail=target.is_thumbnail if index == 0 else None)
+
+
+def _handed_over(value: Any, target: Target, key: str | None, origin: Origin) -> Asset:
+    """Return the asset of bytes, or of an open file, which is read here."""
+    name = None
+    if hasattr(value, "read"):
+        name = getattr(value, "name", None)
+        try:
+            value = value.read(_LARGEST_FILE + 1)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"the file handed over cannot be read: {error}", "unreadable") from error
+        if isinstance(value, str):
+            raise SourceError("the file handed over was opened for text; open it with mode 'rb'")
+    data = bytes(value)
+    if key is None:
+        key = os.path.basename(name) if isinstance(name, str) and name else hashlib.sha256(data).hexdigest()[:32]  # noqa: PTH119 - text
+    source = name if isinstance(name, str) and name else key
+    return Asset(source, target, data=data, key=key, origin=origin)
+
+
+def _source_of(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return shown_url(value.strip()) if scheme_of(value.strip()) else value
+    return os.fsdecode(value) if isinstance(value, os.PathLike) else where
+
+
+def _cleared(origin: Origin, value: Any) -> Origin:
+    """Return the origin of a refused row without the secrets of an address in it."""
+    if not isinstance(value, str) or origin.row is None or not has_secrets(value.strip()):
+        return origin
+    row = {name: shown_url(cell.strip()) if cell == value else cell for name, cell in origin.row.items()}
+    return replace(origin, row=row)
+
+
+def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as it is kept: pictures in it are named, not held."""
+    return {name: f"({type(value).__name__})" if isinstance(value, (bytes, bytearray, memoryview))
+            or hasattr(value, "read") else value for name, value in row.items()}
+
+
+# -- our own reports -------------------------------------------------------------------------------
+
+_REPORTED = ("product_id", "sku", "sort_order", "is_thumbnail", "description", "key")
+
+
+def from_report(line: Mapping[str, Any]) -> tuple[dict[str, Any], Origin | None] | None:
+    """Return what a line of a run's report asks for, and where it came from at first; None: nothing.
+
+    Only pictures that failed or were left `planned` are taken up again, with the key that they
+    had, so that their places are those of the first run.
+    """
+    if line.get("type") != "image" or line.get("status") not in ("failed", "planned"):
+        return None
+    named = {name: _without_guard(line.get(name)) for name in ("image", *_REPORTED)}
+    row, number, manifest = line.get("row"), line.get("row_number"), _without_guard(line.get("manifest"))
+    if isinstance(row, str) and row.startswith("{"):
+        try:
+            row = json.loads(row)
+        except (ValueError, RecursionError):
+            row = None
+    if absent(manifest):
+        return named, Origin(None, None, row if isinstance(row, Mapping) else None)
+    return named, Origin(str(manifest), None if absent(number) else _whole(number),
+                         row if isinstance(row, Mapping) else None)
+
+
+def _without_guard(value: Any) -> Any:
+    """Return a cell without the apostrophe that keeps spreadsheets from running it as a formula."""
+    if isinstance(value, str) and value.startswith("'") and value[1:].lstrip(" \t\r\n\xa0")[:1] in ("=", "+", "-", "@"):
+        return value[1:]
+    return value
