@@ -267,6 +267,7 @@ def upload(
     def end(summary: Summary) -> None:
         with stack:
             summary.extra.update(uploader.report())
+            summary.require(uploader.unfinished)
             usage = getattr(store, "usage", None)
             if usage is not None:
                 summary.extra["requests"] = usage()

@@ -304,9 +304,7 @@ class Ledger:
 
     def places(self, store: str, product: int | None = None) -> list[Place]:
         """Return the places of a product, or of the whole store."""
-        return [_place(row) for row in self._rows(
-            "SELECT * FROM places WHERE store = ? AND (? IS NULL OR product = ?) ORDER BY product, key",
-            store, product, product)]
+        return [_place(row) for row in self._rows(*_select("places", "product, key", store=store, product=product))]
 
     def point(self, place: Place) -> None:
         """Let a place point to an image."""
@@ -322,9 +320,9 @@ class Ledger:
     def images(self, store: str, product: int | None = None, *, run: str | None = None,
                deleted: bool = False) -> list[Image]:
         """Return what we know to be in a product, or in the store, or what one run put there."""
-        return [_image(row) for row in self._rows(
-            "SELECT * FROM images WHERE store = ? AND (? IS NULL OR product = ?) AND (? IS NULL OR run = ?) "
-            "AND (? OR deleted_by IS NULL) ORDER BY product, image_id", store, product, product, run, run, deleted)]
+        sql, *values = _select("images", "product, image_id", store=store, product=product, run=run)
+        images = [_image(row) for row in self._rows(sql, *values)]
+        return images if deleted else [image for image in images if image.deleted_by is None]
 
     def learn(self, image: Image) -> None:
         """Record an image that was found in the store."""
@@ -397,6 +395,13 @@ class Ledger:
 def _now() -> str:
     """Return the time for people to read; nothing is ever decided by it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _select(table: str, order: str, **wanted: str | int | None) -> tuple[Any, ...]:
+    """Return a query for the rows that have the values that are not None, and those values."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    where = " AND ".join(f"{name} = ?" for name in given)
+    return f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *given.values()
 
 
 def _insert(db: sqlite3.Connection, table: str, record: Place | Image) -> None:

@@ -6,16 +6,24 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    SizeType = click.ParamType[int, Any]
+    PairsType = click.ParamType[tuple[str, str], Any]
+    RateType = click.ParamType[tuple[int, float], Any]
+    DurationType = click.ParamType[float, Any]
+else:  # generic since click 8.5 only
+    SizeType = PairsType = RateType = DurationType = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-class Size(click.ParamType):
+class Size(SizeType):
     """A number of bytes with its unit: `8MB` is 8,000,000, `8MiB` is 8,388,608."""
 
     name = "size"
@@ -29,7 +37,7 @@ class Size(click.ParamType):
         return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
-class Pairs(click.ParamType):
+class Pairs(PairsType):
     """`NAME=VALUE`."""
 
     name = "name=header"
@@ -43,7 +51,7 @@ class Pairs(click.ParamType):
         return name.strip(), header.strip()
 
 
-class Rate(click.ParamType):
+class Rate(RateType):
     """`N/30s`: so many requests in so much time."""
 
     name = "n/seconds"
@@ -57,7 +65,7 @@ class Rate(click.ParamType):
         return int(match[1]), float(match[2] or 1)
 
 
-class Duration(click.ParamType):
+class Duration(DurationType):
     """`90`, `90s`, `15m` or `1h`, in seconds."""
 
     name = "duration"

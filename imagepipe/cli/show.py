@@ -61,8 +61,8 @@ def line(outcome: Outcome) -> str:
 
 def totals(summary: Summary) -> str:
     """Return the totals of a run as one or two lines."""
-    words = {Status.UPLOADED: "uploaded", Status.UPDATED: "updated", Status.READY: "prepared", Status.PLANNED: "planned",
-             Status.SKIPPED: "skipped", Status.FAILED: "failed"}
+    words = {Status.UPLOADED: "uploaded", Status.UPDATED: "updated", Status.READY: "prepared",
+             Status.PLANNED: "planned", Status.SKIPPED: "skipped", Status.FAILED: "failed"}
     counts = [f"{summary.counts[status]:,} {word}" for status, word in words.items() if summary.counts[status]]
     pictures = f"{summary.total:,} picture{'' if summary.total == 1 else 's'}"
     text = f"{pictures}: {', '.join(counts) or 'nothing to do'}"
@@ -175,6 +175,8 @@ def remarks(summary: Summary) -> Iterator[str]:
         yield f"Stopped early: {summary.stopped}"
     for text in extra.get("surplus", ()):
         yield f"Note: {text}."
+    for text in extra.get("unfinished", ()):
+        yield f"Not finished: {text}"
     if extra.get("not_deleted"):
         yield (f"{extra['not_deleted']:,} replaced images were left, as --max-delete was reached; "
                "run again to delete them.")

@@ -79,7 +79,7 @@ def open_store(stack: ExitStack, options: dict[str, Any]) -> tuple[Store, str | 
                                      "--sandbox tries it on this machine")
         if not token:
             raise ConfigurationError("set BIGCOMMERCE_ACCESS_TOKEN to the store's access token (the scope "
-                                     "store_v2_products is needed); it is never an option, as others could read it there")
+                                     "store_v2_products is needed); it is never an option, which others could read")
         store_hash = store_hash or hash_in(base_url)
         where = f"store {store_hash}" + (f" at {base_url}" if base_url else "")
     from imagepipe.stores.bigcommerce import BigCommerce

@@ -17,10 +17,12 @@ from imagepipe.errors import (
     AccessRefused,
     Ambiguous,
     ConfigurationError,
+    ExitCode,
     LedgerError,
     ProductFull,
     ProductNotFound,
     Rejected,
+    Retry,
     Skip,
     SourceError,
     StopRun,
@@ -58,6 +60,8 @@ class _State:
     not_deleted: int = 0
     other_settings: int = 0
     surplus: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)  #: What could not be done after a product's last picture.
+    retry_finish: bool = False  #: Running again may cure some of it.
     had_images: set[int] = field(default_factory=set)
     broken: LedgerError | None = None  #: The ledger could not record what the store did.
 
@@ -134,10 +138,9 @@ class Upload:
         return self._counted(asset.evolve(target=replace(target, product_id=product_id)),
                              self._state.products[product_id])
 
-    @staticmethod
-    def _counted(asset: Asset, product: Product) -> Asset:
+    def _counted(self, asset: Asset, product: Product) -> Asset:
         """Return the asset with its position in its product, which can have one thumbnail row."""
-        with product.lock:
+        with self._state.lock:  # not the product's own lock, which is held while one of its pictures is sent
             order, product.rows = product.rows, product.rows + 1
             if asset.target.is_thumbnail:
                 if product.thumbnail_row not in (None, asset.source):
@@ -463,12 +466,15 @@ class Upload:
         if image_id is None or asset.received is None:
             return
         with product.lock:
-            self._point(asset, image_id, replaced=self._place(asset))
             image = product.images.get(image_id)
             if asset.target.is_thumbnail and product.thumbnail is None:
                 product.thumbnail = image_id
-            if asset.target.description and image is not None and not image.description:
-                product.updates.setdefault(image_id, {})["description"] = asset.target.description
+            text = asset.target.description
+            if text and image is not None and not image.description and image_id not in product.descriptions:
+                # the place is said to have its text once the store has it: a run that is cut off leaves it to the next
+                product.descriptions[image_id] = (text, self._new_place(asset, image_id))
+                asset = asset.evolve(target=replace(asset.target, description=None))
+            self._point(asset, image_id, replaced=self._place(asset))
 
     def finish(self, product: object, /) -> None:
         """Set the thumbnail, merge what duplicates stated, delete what was replaced: in this order, last."""
@@ -478,11 +484,21 @@ class Upload:
         state = self._state.products[product]
         with state.lock:
             if state.exists:
-                for image_id, changes in state.updates.items():
-                    self._put(state, image_id, changes)
-                self._set_thumbnail(state)
-                self._delete_replaced(state)
+                for step in (self._merge_descriptions, self._set_thumbnail, self._delete_replaced):
+                    try:
+                        step(state)
+                    except StopRun:
+                        raise
+                    except StoreError as error:  # the pictures are there: said in the summary, not for one of them
+                        with self._state.lock:
+                            self._state.unfinished.append(f"product {product}: {error}")
+                            self._state.retry_finish = self._state.retry_finish or error.retry is Retry.AGAIN
         self._state.products.forget(product)
+
+    def _merge_descriptions(self, product: Product) -> None:
+        for image_id, (text, place) in product.descriptions.items():
+            self._put(product, image_id, {"description": text})
+            self.ledger.point(place)
 
     def _set_thumbnail(self, product: Product) -> None:
         wanted = product.thumbnail
@@ -576,7 +592,15 @@ class Upload:
         """Return what the summary of a run should say beside its counts."""
         state = self._state
         return {"deleted": state.deleted, "not_deleted": state.not_deleted, "other_settings": state.other_settings,
-                "products_with_other_images": len(state.had_images), "surplus": list(state.surplus)}
+                "products_with_other_images": len(state.had_images), "surplus": list(state.surplus),
+                "unfinished": list(state.unfinished)}
+
+    @property
+    def unfinished(self) -> ExitCode:
+        """What the run's exit code has to say of what was left undone after the last pictures."""
+        if not self._state.unfinished:
+            return ExitCode.OK
+        return ExitCode.TRY_AGAIN if self._state.retry_finish else ExitCode.SOME_FAILED
 
 
 def _no_such_product(product_id: int) -> ProductNotFound:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from imagepipe import marker
 from imagepipe.errors import ProductNotFound
-from imagepipe.ledger import Image, Ledger
+from imagepipe.ledger import Image, Ledger, Place
 from imagepipe.stores import Store, StoreImage
 
 log = logging.getLogger("imagepipe")
@@ -32,7 +32,8 @@ class Product:
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
-    updates: dict[int, dict[str, object]] = field(default_factory=dict)  #: To be sent when the last row is through.
+    #: Texts of duplicates for images that have none, with the place that states each: sent when the last row is through.
+    descriptions: dict[int, tuple[str, Place]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -128,7 +129,8 @@ class Products:
     def foreign(self, product: Product) -> list[StoreImage]:
         """Return the images of a product that are not ours."""
         known = {image.image_id for image in self.ledger.images(self.identity, product.id) if image.ours}
-        return [image for image in product.images.values()
+        # copied first, in one step: a picture of this product may be on its way in another thread
+        return [image for image in list(product.images.values())
                 if image.id not in known and marker.find(image.image_file) is None]
 
     def next_order(self, product: Product) -> int:

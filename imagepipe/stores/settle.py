@@ -116,7 +116,10 @@ class Settler:
             ledger.settle(operation.number, "done", detail="found in the listing", image=image, place=place)
 
     def _settle_delete(self, product: Product, operation: Operation, ledger: Ledger) -> None:
-        images = self.products.list_all(product)
+        try:
+            images = self.products.list_all(product)
+        except ProductNotFound:
+            images = []
         here = any(image.id == operation.image_id for image in images)
         ledger.settle(operation.number, "failed" if here else "done", detail="found in the listing" if here else "gone",
                       gone=None if here else operation.image_id)
