@@ -89,7 +89,7 @@ def run(
     if executor is not None and not isinstance(executor, ThreadPoolExecutor) and not getattr(executor, "inline", False):
         _check_pickles(pure)
     return _Runner(iter(assets), pure, remembering, executor, max(1, connections), rows, window_bytes,
-                   stop or Stop()).outcomes()
+                   Stop() if stop is None else stop).outcomes()
 
 
 def _check_pickles(stages: Sequence[Stage]) -> None:

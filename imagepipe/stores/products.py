@@ -32,7 +32,7 @@ class Product:
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
-    #: Texts of duplicates for images that have none, with the place that states each: sent when the last row is through.
+    #: Texts of duplicates for images that have none, with the place that states each; sent at the end.
     descriptions: dict[int, tuple[str, Place]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
