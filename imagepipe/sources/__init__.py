@@ -48,7 +48,7 @@ def from_path(path: str | os.PathLike[str], *, columns: Mapping[str, str | Seque
     if scheme is not None:
         raise ConfigurationError(f"{plain(shown_url(text))} cannot be read: only https:// addresses can; download it, "
                                  "and give the file")
-    if "\0" in text or not os.path.lexists(text):  # noqa: PTH110 - text may be what no Path takes
+    if "\0" in text or not os.path.lexists(text):
         raise ConfigurationError(_not_there(text))
     if Path(text).is_dir():
         return from_folder(text, match=match, recursive=recursive)

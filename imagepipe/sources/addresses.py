@@ -49,9 +49,9 @@ class Address:
 
 
 def scheme_of(text: str) -> str | None:
-    """Return the scheme of an address in lower case; None where `text` is no address, but perhaps a path.
+    r"""Return the scheme of an address in lower case; None where `text` is no address, but perhaps a path.
 
-    >>> scheme_of("HTTPS://a.example/1.jpg"), scheme_of("photos/1.jpg"), scheme_of("C:\\\\1.jpg")
+    >>> scheme_of("HTTPS://a.example/1.jpg"), scheme_of("photos/1.jpg"), scheme_of("C:\\1.jpg")
     ('https', None, None)
     """
     match = _SCHEME.match(text)

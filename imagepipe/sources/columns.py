@@ -14,8 +14,8 @@ from imagepipe.plain import plain
 #: Our names, each with other names under which it is recognised; case, spaces and punctuation do not count.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "image": ("file", "filename", "filepath", "imagefile", "imagefilename", "imagename", "imagepath", "imagesrc",
-              "imageurl", "path", "photo", "photofile", "picture", "picturefile", "pictureurl", "photourl", "src", "url",
-              "productimage", "productimageurl", "productimagefile"),
+              "imageurl", "path", "photo", "photofile", "picture", "picturefile", "pictureurl", "photourl", "src",
+              "url", "productimage", "productimageurl", "productimagefile"),
     "product_id": ("bigcommerceid", "bigcommerceproductid", "bcproductid"),
     "sku": ("itemsku", "productcode", "productcodesku", "productsku", "skucode", "stockkeepingunit", "variantsku"),
     "sort_order": ("imageposition", "imagesort", "imagesortorder", "position", "sort"),

@@ -1,6 +1,7 @@
 """Folders of pictures: what is in them, in the order that a person would give them."""
 
-# ruff: noqa: PTH - paths are text here: names that are no UTF-8, and a million of them, go through this
+# Paths are text here: names that are no UTF-8, and a million of them, go through this.
+# ruff: noqa: PTH112, PTH116, PTH118, PTH122
 from __future__ import annotations
 
 import os
@@ -25,9 +26,16 @@ _LOOKED_AT = 2_000  #: Pictures of a folder that a pattern is suggested from.
 _FILMS = frozenset({".mov", ".mp4", ".m4v", ".avi", ".mts", ".m2ts", ".3gp", ".3g2", ".mkv", ".webm", ".wmv", ".mpg",
                     ".mpeg", ".flv", ".insv", ".lrv"})
 _PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif", ".hif", ".png", ".avif", ".dng", ".webp"})
-_SIDECARS = {".aae": "the edits of an iPhone picture", ".xmp": "a sidecar file", ".json": "a sidecar file or a manifest",
-             ".thm": "the thumbnail of a film", ".ithmb": "a cache of thumbnails"}
+_SIDECARS = {".aae": "the edits of an iPhone picture", ".xmp": "a sidecar file",
+             ".json": "a sidecar file or a manifest", ".thm": "the thumbnail of a film",
+             ".ithmb": "a cache of thumbnails", ".lrcat": "a catalogue of Lightroom"}
 _MANIFESTS = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".numbers"})
+#: What nobody saves a picture as. A drawing (`.svg`, `.ai`) is a picture of a type that is named later.
+_DOCUMENTS = frozenset({".txt", ".md", ".rst", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".ppt", ".pptx", ".htm", ".html",
+                        ".xml", ".css", ".js", ".py", ".sh", ".bat", ".ini", ".toml", ".yaml", ".yml", ".log", ".url",
+                        ".lnk", ".webloc", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".exe", ".dmg", ".db",
+                        ".sqlite", ".sqlite3", ".mp3", ".m4a", ".wav", ".aac", ".ttf", ".otf", ".bak", ".tmp", ".part",
+                        ".crdownload"})
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini"})
 
 
@@ -86,12 +94,10 @@ def _walk(given: str, root: str, matcher: Matcher | None, recursive: bool) -> It
             return refused(unreadable(f"the folder {plain(shown)}", error), shown, key=key_of(relative))
         except SourceError as error:
             return refused(error, shown, key=key_of(relative))
-        names = frozenset(entry.name for entry in entries) if not relative else None
         if relative and any(entry.name == MARKER for entry in entries):
             return None
         stems = frozenset(stem.casefold() for stem, extension in (os.path.splitext(entry.name) for entry in entries)
                           if extension.lower() in _PICTURES)
-        del names
         stack.append((relative, identity, iter(entries), stems))
         return None
 
@@ -144,9 +150,9 @@ def _file(source: str, relative: str, root: str, entry: _Entry, stems: frozenset
     if reason:
         return _skipped(asset, reason, "not_a_picture")
     if stat.S_ISLNK(entry.mode):
-        target = _link_target(asset.location, root)
-        if isinstance(target, Outcome | str) and not os.path.isabs(target):
-            return _skipped(asset, target, "link")
+        target, reason = _link_target(asset.location, root)
+        if reason:
+            return _skipped(asset, reason, "link")
         asset = replace(asset, location=target)
     elif not stat.S_ISREG(entry.mode):
         return _skipped(asset, f"{kind_of(entry.mode)}, not a file", "not_a_picture")
@@ -162,20 +168,20 @@ def _skipped(asset: Asset, reason: str, code: str) -> Outcome:
     return Outcome(asset, Status.SKIPPED, "source", reason, code)
 
 
-def _link_target(location: str, root: str) -> str:
-    """Return the file that a link leads to, or, as a sentence, why it is not taken."""
+def _link_target(location: str, root: str) -> tuple[str, str]:
+    """Return the file that a link leads to and "", or "" and why it is not taken."""
     try:
         target = os.path.realpath(location, strict=True)
         mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return "", "a link that leads nowhere"
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            return "a link that leads nowhere"
-        return f"a link that cannot be followed ({error.strerror})"
+        return "", f"a link that cannot be followed ({error.strerror})"
     if not target.startswith(root.rstrip(os.sep) + os.sep):
-        return f"a link that leads out of the folder, to {plain(target)}"
+        return "", f"a link that leads out of the folder, to {plain(target)}"
     if not stat.S_ISREG(mode):
-        return f"a link to {kind_of(mode)}; such links are not followed"
-    return target
+        return "", f"a link to {kind_of(mode)}; such links are not followed"
+    return target, ""
 
 
 def _no_picture(name: str, stems: frozenset[str]) -> str:
@@ -196,6 +202,8 @@ def _no_picture(name: str, stems: frozenset[str]) -> str:
         return _SIDECARS[extension]
     if extension in _MANIFESTS:
         return "a table or manifest, not a picture; give it as the source to upload what it lists"
+    if extension in _DOCUMENTS:
+        return f"a {extension} file, not a picture"
     return ""
 
 

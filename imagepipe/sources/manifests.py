@@ -103,7 +103,7 @@ def from_jsonl(source: str | os.PathLike[str] | IO[Any], *, columns: ColumnNames
 
 def _reader(manifest: str | None, columns: ColumnNames | None, roots: Paths, match: str | None) -> RowReader:
     folder = os.path.dirname(os.path.abspath(manifest)) if manifest not in (None, "-") else os.curdir  # noqa: PTH100,PTH120 - text, links kept
-    places = Places((*map(os.fspath, roots), folder))
+    places = Places((*(os.fspath(root) for root in roots), folder))
     return RowReader(places, columns or {}, manifest, compile_match(match) if match else None)
 
 

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from imagepipe.asset import Target
-from imagepipe.errors import ConfigurationError
+from imagepipe.errors import ConfigurationError, SourceError
+from imagepipe.plain import plain
 
 FIELDS = ("product_id", "sku", "sort_order")
 LARGEST = 2**31 - 1  #: Of the store's numbers, which are int32.
@@ -121,6 +122,16 @@ def compile_match(pattern: str) -> Matcher:
     # as little as can be is left over on the left, so that `{sku}/**` takes the topmost folder
     regex = ("" if whole else "(?:[^/]+/)*?") + "".join(regexes)
     return Matcher(pattern, frozenset(seen), re.compile(regex, re.DOTALL))
+
+
+def matched(matcher: Matcher, path: str, target: Target) -> Target:
+    """Return `target` with what its path says of product and order; raise where the path does not fit."""
+    found = matcher.target(path)
+    if found is None:
+        raise SourceError(f"{plain(path)} does not fit the pattern {matcher.pattern}, so its product is not known; "
+                          "rename it, or give another --match", "no_target")
+    return replace(target, product_id=found.product_id, sku=found.sku,
+                   sort_order=target.sort_order if target.sort_order is not None else found.sort_order)
 
 
 def suggest(paths: Iterable[str]) -> str | None:

@@ -21,7 +21,7 @@ from imagepipe.pipeline import failure
 from imagepipe.plain import plain
 from imagepipe.sources.addresses import has_secrets, parse_address, scheme_of, shown_url, url_key
 from imagepipe.sources.columns import Columns, check_columns, recognise
-from imagepipe.sources.matching import LARGEST, Matcher, compile_match
+from imagepipe.sources.matching import LARGEST, Matcher, compile_match, matched
 from imagepipe.sources.places import Places
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1", "on", "x"})
@@ -126,16 +126,6 @@ def url_asset(url: str, target: Target, key: str | None, origin: Origin) -> Asse
     return Asset(shown_url(url), target, key=key or url_key(url), location=url, origin=origin)
 
 
-def matched(matcher: Matcher, path: str, target: Target) -> Target:
-    """Return `target` with what its path says of product and order; raise where the path does not fit."""
-    found = matcher.target(path)
-    if found is None:
-        raise SourceError(f"{plain(path)} does not fit the pattern {matcher.pattern}, so its product is not known; "
-                          "rename it, or give another --match", "no_target")
-    return replace(target, product_id=found.product_id, sku=found.sku,
-                   sort_order=target.sort_order if target.sort_order is not None else found.sort_order)
-
-
 def from_rows(rows: Iterable[Any], *, columns: Mapping[str, str | Sequence[str]] | None = None,
               root: str | os.PathLike[str] | None = None, roots: Iterable[str | os.PathLike[str]] = (),
               match: str | None = None) -> Iterator[Item]:
@@ -203,8 +193,8 @@ def parse(name: str, value: Any, where: str) -> Any:
     if name == "product_id":
         number = _whole(value)
         if number is None or not 1 <= number <= LARGEST:
-            raise SourceError(f"{where}: {_quoted(value)} is no product id; it is a whole number from 1 to {LARGEST:,}, "
-                              "in plain digits")
+            raise SourceError(f"{where}: {_quoted(value)} is no product id; it is a whole number from 1 to "
+                              f"{LARGEST:,}, in plain digits")
         return number
     if name == "sort_order":
         number = _whole(value.strip() if isinstance(value, str) else value, negative=True)
@@ -231,7 +221,7 @@ def parse(name: str, value: Any, where: str) -> Any:
 def _text(value: Any, where: str) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
-    if isinstance(value, bool) or isinstance(value, (Mapping, list, tuple, bytes)):
+    if isinstance(value, (bool, Mapping, list, tuple, bytes)):
         raise SourceError(f"{where}: {_quoted(value)} is no text")
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):

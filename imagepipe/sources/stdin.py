@@ -147,6 +147,6 @@ def from_stdin(stream: IO[Any] | None = None, *, columns: Mapping[str, str | Seq
 
     Paths are relative to `roots`, then to the working folder, and stay inside these.
     """
-    places = Places((*map(os.fspath, roots), os.curdir))
+    places = Places((*(os.fspath(root) for root in roots), os.curdir))
     reader = RowReader(places, columns or {}, "-", compile_match(match) if match else None)
     return Stdin(sys.stdin if stream is None else stream, reader, encoding)
