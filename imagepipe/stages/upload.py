@@ -52,6 +52,7 @@ class _State:
     settler: Settler
     settled: bool = False
     proved: bool = False  #: The store was seen to keep the names that we send.
+    disproved: StoreUnusable | None = None  #: It was seen not to: nothing more may be sent.
     proof: threading.Lock = field(default_factory=threading.Lock)
     lock: threading.Lock = field(default_factory=threading.Lock)
     rejected: int = 0  #: In a row, over all products.
@@ -327,6 +328,8 @@ class Upload:
             image, attempts = self._post(product, asset, sending, request)
         else:
             with self._state.proof:  # the first POST goes alone, and its name is read back before the second
+                if self._state.disproved is not None:
+                    raise self._state.disproved
                 image, attempts = self._post(product, asset, sending, request)
                 self._prove(product, image, request)
         product.images[image.id] = image
@@ -437,9 +440,10 @@ class Upload:
             self._state.proved = True
             return
         seen = f"as {name!r}" if name is not None else "not at all"
-        raise StoreUnusable(
+        self._state.disproved = StoreUnusable(
             f"image {image.id} was sent to product {product.id} as {request.name!r}, and the store lists it {seen}: "
             "without the name in the listing a picture could be sent twice, so the run stops here")
+        raise self._state.disproved
 
     def _refused(self, product: Product, error: StoreError) -> None:
         """Notice what concerns the store and not this picture."""
