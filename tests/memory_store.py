@@ -107,8 +107,8 @@ class MemoryStore:
             name = upload.name or PurePosixPath(upload.image_url or "").name
             clean = re.sub(r"[^a-z0-9._-]", "_", self.mangle(name).lower())
             stem, dot, extension = clean.rpartition(".")
-            image = StoreImage(self.next_id, upload.product_id,
-                               f"a/1/{stem}__{self.next_id:05}{dot}{extension}", bool(upload.is_thumbnail) or not images,
+            path = f"a/1/{stem}__{self.next_id:05}{dot}{extension}"
+            image = StoreImage(self.next_id, upload.product_id, path, bool(upload.is_thumbnail) or not images,
                                upload.sort_order or 0, upload.description or "")
             if image.is_thumbnail:
                 for id_, other in images.items():

@@ -1,0 +1,251 @@
+"""Random histories against a model of what the store should hold after a clean run.
+
+People add, change, swap, rename, move and delete pictures, change the manifest and the settings,
+lose the ledger, and pull the plug at any request or any write of the ledger. Whatever happened:
+after a clean run every row's picture is in its product, none is there twice, what was replaced is
+gone, and one more run does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from memory_store import Killed, MemoryStore
+from quick import ReadAsIs
+
+from imagepipe.asset import Asset, Target
+from imagepipe.errors import Ambiguous
+from imagepipe.ledger import Ledger
+from imagepipe.outcome import Outcome
+from imagepipe.pipeline import Pipeline
+from imagepipe.runner import run
+from imagepipe.stages.dedupe import Dedupe
+from imagepipe.stages.upload import Upload
+
+NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+PRODUCTS = [1, 2]
+CONTENTS = ["red", "green", "blue", "black"]
+names, products, contents = st.sampled_from(NAMES), st.sampled_from(PRODUCTS), st.sampled_from(CONTENTS)
+
+
+@dataclass
+class Row:
+    product: int
+    description: str | None = None
+    sort_order: int | None = None
+
+
+class Histories(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="imagepipe-model-"))
+        self.store = MemoryStore()
+        for product in PRODUCTS:
+            self.store.add_product(product)
+        self.files: dict[str, str] = {}
+        self.rows: dict[str, Row] = {}
+        self.ever: dict[tuple[int, str], set[str]] = {}  #: What each place has shown in any run, finished or not.
+        self.lost = False
+        self.settings = ""
+        self.clock = 0
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- what people do ------------------------------------------------------------------------
+
+    def _save(self, name: str, content: str) -> None:
+        self.files[name] = content
+        (self.folder / name).write_text(content)
+        self.clock += 1
+        os.utime(self.folder / name, ns=(self.clock, self.clock))
+
+    @rule(name=names, product=products, content=contents)
+    def add_or_change(self, name: str, product: int, content: str) -> None:
+        self._save(name, content)
+        self.rows.setdefault(name, Row(product))
+
+    @precondition(lambda self: len(self.rows) > 1)
+    @rule(data=st.data())
+    def swap(self, data: Any) -> None:
+        one, other = data.draw(st.permutations(sorted(self.rows)))[:2]
+        first, second = self.files[one], self.files[other]
+        self._save(one, second)
+        self._save(other, first)
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data(), new=names)
+    def rename(self, data: Any, new: str) -> None:
+        old = data.draw(st.sampled_from(sorted(self.rows)))
+        row, content = self.rows.pop(old), self.files.pop(old)
+        (self.folder / old).unlink()
+        self.rows[new] = row
+        self._save(new, content)
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data(), product=products)
+    def move_to_another_product(self, data: Any, product: int) -> None:
+        self.rows[data.draw(st.sampled_from(sorted(self.rows)))].product = product
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data())
+    def delete(self, data: Any) -> None:
+        name = data.draw(st.sampled_from(sorted(self.rows)))
+        del self.rows[name], self.files[name]
+        (self.folder / name).unlink()
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data(), description=st.sampled_from([None, "one text", "another"]),
+          sort_order=st.sampled_from([None, 0, 7]))
+    def state(self, data: Any, description: str | None, sort_order: int | None) -> None:
+        row = self.rows[data.draw(st.sampled_from(sorted(self.rows)))]
+        row.description, row.sort_order = description, sort_order
+
+    @rule(to=st.sampled_from(["", " small"]))
+    def change_settings(self, to: str) -> None:
+        self.settings = to
+
+    @rule()
+    def lose_the_ledger(self) -> None:
+        for file in self.folder.glob("ledger*"):
+            file.unlink()
+        self.lost = True
+
+    # -- what happens to a run -----------------------------------------------------------------
+
+    @rule(after=st.integers(0, 25), committed=st.booleans())
+    def run_and_pull_the_plug(self, after: int, committed: bool) -> None:
+        """Kill the run at its n-th request, before or after the store has carried it out."""
+        dead = [False]
+
+        def plug(what: str, number: int) -> None:
+            if dead[0] or number > after:
+                dead[0] = True
+                raise Killed
+
+        self.store.requests.clear()
+        setattr(self.store, "after" if committed else "before", plug)
+        with contextlib.suppress(Killed):
+            self._run(dead)
+        self._heal()
+
+    @rule(at=st.integers(1, 30))
+    def run_and_pull_the_plug_at_a_write_of_the_ledger(self, at: int) -> None:
+        dead = [False]
+        with contextlib.suppress(Killed):
+            self._run(dead, kill_at_transaction=at)
+
+    @rule(every=st.integers(1, 3), committed=st.booleans())
+    def run_with_answers_lost(self, every: int, committed: bool) -> None:
+        def lose(what: str, number: int) -> None:
+            if what == "create" and number % every == 0:
+                raise Ambiguous("the answer was lost")
+
+        setattr(self.store, "after" if committed else "before", lose)
+        self._run([False])
+        self._heal()
+
+    def _heal(self) -> None:
+        self.store.before = self.store.after = lambda what, number: None
+
+    def _run(self, dead: list[bool], kill_at_transaction: int = 0) -> list[Outcome]:
+        for name, row in self.rows.items():
+            self.ever.setdefault((row.product, name), set()).add(self.files[name])
+        with Ledger.open(self.folder / "ledger.sqlite3") as book:
+            _mortal(book, dead, kill_at_transaction)
+            upload = Upload(self.store, book, book.begin_run("memory") if not kill_at_transaction else "run",
+                            settings=self.settings, sleep=lambda seconds: None, waits=(0, 0))
+            assets = [Asset(name, Target(row.product, None, row.sort_order, None, row.description),
+                            location=str(self.folder / name), number=number)
+                      for number, (name, row) in enumerate(sorted(self.rows.items()), 1)]
+            return list(run(assets, Pipeline((ReadAsIs(self.settings), Dedupe("ignore"), upload)), connections=1))
+
+    # -- what must hold ------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_there_twice(self) -> None:
+        for product in PRODUCTS:
+            twice = [content for content, count in Counter(self._held(product)).items() if count > 1]
+            assert not twice, f"product {product} holds {twice} twice"
+
+    @rule()
+    def clean_run(self) -> None:
+        outcomes = self._run([False])
+
+        assert len(outcomes) == len(self.rows)
+        assert not [outcome.reason for outcome in outcomes if outcome.failed]
+        for product in PRODUCTS:
+            held, wanted = set(self._held(product)), self._wanted(product)
+            assert wanted <= held, f"product {product} lacks {wanted - held}"
+            gone = {content for (its, name), seen in self.ever.items() for content in seen
+                    if its == product and (name not in self.rows or self.rows[name].product != product)}
+            if not self.lost:
+                assert held - wanted <= gone, f"product {product} still holds {held - wanted - gone}"
+        self._statements_are_shown()
+        before = len(self.store.requests)
+        again = self._run([False])
+        writes = [what for what in self.store.requests[before:] if what in ("create", "update", "delete")]
+        assert not writes
+        assert {outcome.code for outcome in again} <= {"already_uploaded", "duplicate"}
+
+    def _wanted(self, product: int) -> set[str]:
+        return {self.files[name] for name, row in self.rows.items() if row.product == product}
+
+    def _held(self, product: int) -> list[str]:
+        bodies = (self.store.bodies[image_id].decode() for image_id in self.store.products[product])
+        return [body.removesuffix(" small") for body in bodies]
+
+    def _statements_are_shown(self) -> None:
+        for name, row in self.rows.items():
+            same = [other for other, its in self.rows.items()
+                    if its.product == row.product and self.files[other] == self.files[name]]
+            if len(same) > 1:
+                continue  # the first of them has its say
+            [image] = [image for image in self.store.products[row.product].values()
+                       if self.store.bodies[image.id].decode().removesuffix(" small") == self.files[name]]
+            assert row.description in (None, image.description)
+            assert row.sort_order in (None, image.sort_order)
+
+
+def _mortal(book: Ledger, dead: list[bool], kill_at: int) -> None:
+    """Let no write through once the process is dead, and let it die at one of them if asked."""
+    inner = book._transaction
+    count = [0]
+
+    @contextlib.contextmanager
+    def transaction() -> Iterator[Any]:
+        count[0] += 1
+        if dead[0] or count[0] == kill_at:
+            dead[0] = True
+            raise Killed
+        with inner() as db:
+            yield db
+
+    book._transaction = transaction  # type: ignore[method-assign]  # the plug is in our hand
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.slow
+def test_many_more_histories() -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(Histories, settings=settings(  # type: ignore[no-untyped-call]
+        max_examples=3000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
+
+
