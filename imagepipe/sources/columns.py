@@ -115,6 +115,7 @@ def _guess(field: str, headers: Sequence[str], shown: str) -> tuple[str, ...]:
     exact = [header for header in headers if _CANONICAL.get(_folded(header)) == field]
     found = exact or [header for header in headers if _ALIASES.get(_folded(header)) == field]
     if len(found) > 1:
+        _refuse_twice(found, headers, shown)
         raise ConfigurationError(f"{shown} has {len(found)} columns that could be the {field}: {_listed(found)}. Say "
                                  f"which one it is: --column {field}={_quoted(found[0])}")
     return tuple(found)

@@ -31,11 +31,11 @@ _SIDECARS = {".aae": "the edits of an iPhone picture", ".xmp": "a sidecar file",
              ".ithmb": "a cache of thumbnails", ".lrcat": "a catalogue of Lightroom"}
 _MANIFESTS = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".numbers"})
 #: What nobody saves a picture as. A drawing (`.svg`, `.ai`) is a picture of a type that is named later.
-_DOCUMENTS = frozenset({".txt", ".md", ".rst", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".ppt", ".pptx", ".htm", ".html",
-                        ".xml", ".css", ".js", ".py", ".sh", ".bat", ".ini", ".toml", ".yaml", ".yml", ".log", ".url",
-                        ".lnk", ".webloc", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".exe", ".dmg", ".db",
-                        ".sqlite", ".sqlite3", ".mp3", ".m4a", ".wav", ".aac", ".ttf", ".otf", ".bak", ".tmp", ".part",
-                        ".crdownload"})
+_DOCUMENTS = frozenset({
+    ".txt", ".md", ".rst", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".ppt", ".pptx", ".htm", ".html", ".xml", ".css",
+    ".js", ".py", ".sh", ".bat", ".ini", ".toml", ".yaml", ".yml", ".log", ".url", ".lnk", ".webloc", ".zip", ".rar",
+    ".7z", ".tar", ".gz", ".tgz", ".exe", ".dmg", ".db", ".sqlite", ".sqlite3", ".mp3", ".m4a", ".wav", ".aac", ".ttf",
+    ".otf", ".bak", ".tmp", ".part", ".crdownload"})
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini"})
 
 

@@ -15,8 +15,18 @@ from imagepipe.plain import plain
 from imagepipe.sources.columns import Columns, check_columns, recognise
 from imagepipe.sources.matching import compile_match
 from imagepipe.sources.places import Places
-from imagepipe.sources.rows import Item, RowReader, from_report, refused
-from imagepipe.sources.tables import LONGEST_LINE, Line, Record, encoding_of, guess_encoding, lines, open_table
+from imagepipe.sources.reports import from_report
+from imagepipe.sources.rows import Item, RowReader, refused
+from imagepipe.sources.tables import (
+    LONGEST_LINE,
+    Line,
+    Record,
+    check_lines,
+    encoding_of,
+    guess_encoding,
+    lines,
+    open_table,
+)
 
 _LARGEST_JSON = 64_000_000  #: Bytes of a `.json` file, which is read whole; JSON Lines have no limit.
 
@@ -89,6 +99,7 @@ def from_jsonl(source: str | os.PathLike[str] | IO[Any], *, columns: ColumnNames
     Raises `ConfigurationError` at once where the file cannot be read.
     """
     if not isinstance(source, (str, os.PathLike)):
+        check_lines(encoding)
         name = getattr(source, "name", None)
         manifest = name if isinstance(name, str) else "JSON Lines"
         reader = _reader(manifest if isinstance(name, str) else None, columns, roots, match)

@@ -18,7 +18,7 @@ FIELDS = ("product_id", "sku", "sort_order")
 LARGEST = 2**31 - 1  #: Of the store's numbers, which are int32.
 
 _TOKEN = re.compile(r"\{([^{}]*)\}|(\*+)|([^{}*]+)")
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}\Z")
 #: Names that cameras, phones and chat programs give: what stands before the number is no SKU.
 _CAMERA = re.compile(r"(IMG|DSC|DSCN|DSCF|DCIM|_DSC|_MG|PXL|MVIMG|VID|GOPR|P|SAM|HPIM|KIMG|WA|image|photo|picture|"
                      r"scan|screenshot|WhatsApp Image)[-_ ]?[E]?", re.IGNORECASE)

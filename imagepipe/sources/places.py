@@ -18,7 +18,7 @@ from imagepipe.outcome import printable
 from imagepipe.plain import plain
 
 _MOST_NAMES = 5_000  #: A folder with more is not searched for a similar name: that would take seconds.
-_MOST_HINTS = 100  #: After so many missing files the manifest is wrong as a whole, and hints only cost time.
+_MOST_HINTS = 20  #: After so many missing files the manifest is wrong as a whole, and hints only cost time.
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Places:
         self.roots = tuple(dict.fromkeys(os.path.realpath(root) for root in self.roots))
         self._real_folder = lru_cache(maxsize=1024)(os.path.realpath)
         self._names = lru_cache(maxsize=8)(_names_in)
+        self._folded = lru_cache(maxsize=8)(_by_folded)
 
     def find(self, path: str) -> Found:
         """Return the file that `path` leads to.
@@ -61,10 +62,19 @@ class Places:
             raise SourceError(f"the path {_shown(path)} holds half a character, which no file name can; correct it",
                               "bad_row") from None
         for candidate, note in _readings(path):
+            outside: SourceError | None = None
             for root in self.roots:
-                found = self._look(root, candidate, path)
+                try:
+                    found = self._look(root, candidate, path)
+                except SourceError as error:
+                    if error.word != "outside_root":
+                        raise
+                    outside = error  # `../img/1.jpg` may lead out of one root and into another
+                    continue
                 if found is not None:
                     return Found(found.location, found.key, note)
+            if outside is not None:
+                raise outside
         similar = [found for root in self.roots for found in [self._look_alike(root, path)] if found is not None]
         if similar:
             return similar[0]
@@ -81,7 +91,8 @@ class Places:
         if inside is None and self.confined:
             raise self._outside(given, real if name == "" else os.path.join(real, name))
         location = os.path.join(real, name) if name else real
-        key = key_of(os.path.relpath(location, inside) if inside else os.path.normpath(given))
+        # a caller's own paths are known as they are given, so that the working folder does not matter
+        key = key_of(os.path.relpath(location, inside) if inside and self.confined else os.path.normpath(given))
         try:
             mode = os.lstat(location).st_mode
             if stat.S_ISLNK(mode):
@@ -126,14 +137,19 @@ class Places:
         folder, changed = root, False
         for part in (part for part in parts if part not in ("", ".")):
             if not os.path.lexists(os.path.join(folder, part)):
-                alike = [name for name in self._names(folder) if _folded(name) == _folded(part)]
+                alike = self._folded(folder).get(_folded(part), [])
                 if len(alike) != 1:
                     return None
                 part, changed = alike[0], True
             folder = os.path.join(folder, part)
         found = self._look(root, os.path.relpath(folder, root), path) if changed else None
-        return found and Found(found.location, found.key, f"taken for {_shown(found.key)}, the only file whose name "
-                               "differs just in case or in how accents are written")
+        taken = _shown(os.path.relpath(folder, root))
+        return found and Found(found.location, found.key, f"taken for {taken}, the only file whose name differs just "
+                               "in case or in how accents are written")
+
+    def expected(self, path: str) -> str:
+        """Return the absolute path at which `path` was looked for first; "" where no path is meant."""
+        return "" if "\0" in path else os.path.join(self.roots[0], path)
 
     def _missing(self, path: str) -> SourceError:
         roots = " nor in ".join(_folder(root) for root in self.roots)
@@ -217,6 +233,14 @@ def _names_in(folder: str) -> tuple[str, ...]:
         return tuple(os.listdir(folder))
     except (OSError, ValueError):
         return ()
+
+
+def _by_folded(folder: str) -> dict[str, list[str]]:
+    """Return the names in a folder by what is left of them when case and the writing of accents do not count."""
+    found: dict[str, list[str]] = {}
+    for name in _names_in(folder):
+        found.setdefault(_folded(name), []).append(name)
+    return found
 
 
 def _folded(name: str) -> str:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import operator
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from imagepipe.asset import Asset, Origin, Target
 from imagepipe.errors import ImagepipeError, SourceError
@@ -23,18 +17,19 @@ from imagepipe.sources.addresses import has_secrets, parse_address, scheme_of, s
 from imagepipe.sources.columns import Columns, check_columns, recognise
 from imagepipe.sources.matching import LARGEST, Matcher, compile_match, matched
 from imagepipe.sources.places import Places
+from imagepipe.sources.reports import REPORTED, from_report
+from imagepipe.sources.values import absent, parse, simple
 
-_TRUE = frozenset({"true", "yes", "y", "t", "1", "on", "x"})
-_FALSE = frozenset({"false", "no", "n", "f", "0", "off"})
 _LARGEST_FILE = 256_000_000  #: Bytes taken from a file object; one more shows that there are more.
 
 Item = Asset | Outcome
 
 
 def refused(error: ImagepipeError, source: str, *, target: Target | None = None, origin: Origin | None = None,
-            key: str = "") -> Outcome:
+            key: str = "", location: str = "") -> Outcome:
     """Return the outcome of an input that cannot be used."""
-    return failure(Asset(source, target or Target(), key=key, origin=origin or Origin()), error, "source")
+    asset = Asset(source, target or Target(), key=key, location=location, origin=origin or Origin())
+    return failure(asset, error, "source")
 
 
 @dataclass
@@ -46,19 +41,20 @@ class RowReader:
     manifest: str | None = None
     matcher: Matcher | None = None
     _seen: dict[tuple[str, ...], Columns] = field(default_factory=dict, init=False)
+    _keys: dict[tuple[int | None, str | None, str], tuple[str, str]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         check_columns(self.columns)
 
     def of_mapping(self, row: Mapping[Any, Any], number: int, where: str) -> Iterator[Item]:
         """Yield what a row asks for whose keys are its own: of JSON, or of a caller."""
-        named = {str(name): value for name, value in row.items()}
+        named = {str(name): simple(value) for name, value in row.items()}
         if "type" in named and "schema" in named:
             taken = from_report(named)
             if taken is None:
                 return
             named, origin = taken
-            columns = Columns(("image",), tuple((name, name) for name in _REPORTED if name in named))
+            columns = Columns(("image",), tuple((name, name) for name in REPORTED if name in named))
             yield from self.read(named, columns, origin or Origin(self.manifest, number, row), where)
             return
         origin = Origin(self.manifest, number, _without_bytes(named))
@@ -93,14 +89,35 @@ class RowReader:
             place = key if key is None or len(columns.image) == 1 else f"{key}-{columns.image.index(name) + 1}"
             one = _of_several(target, index) if len(columns.image) > 1 else target
             if fault is not None:
-                yield refused(fault, _source_of(value, where), origin=_cleared(origin, value), key=place or "")
+                yield self._refused(fault, value, Target(), place, origin, where)
                 continue
             try:
-                yield self._picture(value, one, place, origin, where)
+                asset = self._picture(value, one, place, origin, where)
+                if place is not None:
+                    self._refuse_other(asset, where)
+                yield asset
             except SourceError as error:
                 said = type(error)(f"{where}, column {plain(name)}: {error}", error.word)
-                yield refused(said, _source_of(value, where), target=one, origin=_cleared(origin, value),
-                              key=place or "")
+                yield self._refused(said, value, one, place, origin, where)
+
+    def _refused(self, error: SourceError, value: Any, target: Target, key: str | None, origin: Origin,
+                 where: str) -> Outcome:
+        path = os.fsdecode(value) if isinstance(value, os.PathLike) else value
+        source, location = where, ""
+        if isinstance(path, str):
+            address = scheme_of(path.strip()) is not None
+            source = shown_url(path.strip()) if address else path
+            location = source if address else self.places.expected(path)
+        return refused(error, source, target=target, origin=_cleared(origin, value), key=key or "", location=location)
+
+    def _refuse_other(self, asset: Asset, where: str) -> None:
+        """Raise where a key that was given names two pictures of a product: the second would replace the first."""
+        place = (asset.target.product_id, asset.target.sku, asset.key)
+        picture = asset.location or hashlib.sha256(asset.data or b"").hexdigest()
+        known, there = self._keys.setdefault(place, (picture, where))
+        if known != picture:
+            raise SourceError(f"the key {plain(asset.key)} names another picture of this product in {there}; "
+                              "give each picture a key of its own")
 
     def _picture(self, value: Any, target: Target, key: str | None, origin: Origin, where: str) -> Asset:
         if isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "read"):
@@ -144,11 +161,11 @@ def from_rows(rows: Iterable[Any], *, columns: Mapping[str, str | Sequence[str]]
 
 
 def _rows(reader: RowReader, rows: Iterable[Any], match: str | None) -> Iterator[Item]:
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_records(rows), 1):
         if isinstance(row, (Asset, Outcome)):
             yield row
-        elif isinstance(row, Mapping):
-            yield from reader.of_mapping(row, number, f"row {number}")
+        elif (mapping := _as_mapping(row)) is not None:
+            yield from reader.of_mapping(mapping, number, f"row {number}")
         elif isinstance(row, (str, os.PathLike)):
             from imagepipe.sources import from_path
 
@@ -163,6 +180,26 @@ def _rows(reader: RowReader, rows: Iterable[Any], match: str | None) -> Iterator
                                       "a path, or bytes"), f"row {number}")
 
 
+def _records(rows: Any) -> Iterable[Any]:
+    """Return the rows of a data frame (pandas, polars) as dicts; whatever else there is as it is."""
+    if hasattr(rows, "iter_rows"):
+        return cast("Iterable[Any]", rows.iter_rows(named=True))
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        return cast("Iterable[Any]", rows.to_dict(orient="records"))
+    return cast("Iterable[Any]", rows)
+
+
+def _as_mapping(row: Any) -> Mapping[Any, Any] | None:
+    """Return a row that has names: a mapping, a row of a database, a named tuple; else None."""
+    if isinstance(row, Mapping):
+        return row
+    if hasattr(row, "_asdict"):
+        return dict(row._asdict())
+    if hasattr(row, "keys") and hasattr(row, "__getitem__"):
+        return {name: row[name] for name in row.keys()}  # noqa: SIM118 - sqlite3.Row iterates over its values
+    return None
+
+
 def from_urls(urls: Iterable[str]) -> Iterator[Item]:
     """Yield a picture for each https address; what cannot be one comes as an outcome."""
     for number, url in enumerate(urls, 1):
@@ -170,87 +207,6 @@ def from_urls(urls: Iterable[str]) -> Iterator[Item]:
             yield url_asset(str(url).strip(), Target(), None, Origin(row_number=number))
         except SourceError as error:
             yield refused(error, shown_url(str(url)))
-
-
-# -- values ----------------------------------------------------------------------------------------
-
-
-def absent(value: Any) -> bool:
-    """Tell whether a cell is empty: None, NaN (of any library), or blank text."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, float):
-        return math.isnan(value)
-    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Decimal) and value.is_nan())
-
-
-def parse(name: str, value: Any, where: str) -> Any:
-    """Return a cell as the value of our field `name`; None where it is empty. Raises `SourceError`."""
-    if absent(value):
-        return None
-    if name == "product_id":
-        number = _whole(value)
-        if number is None or not 1 <= number <= LARGEST:
-            raise SourceError(f"{where}: {_quoted(value)} is no product id; it is a whole number from 1 to "
-                              f"{LARGEST:,}, in plain digits")
-        return number
-    if name == "sort_order":
-        number = _whole(value.strip() if isinstance(value, str) else value, negative=True)
-        if number is None or not -LARGEST - 1 <= number <= LARGEST:
-            raise SourceError(f"{where}: {_quoted(value)} is no position; it is a whole number")
-        return number
-    if name == "is_thumbnail":
-        word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
-        if word not in _TRUE | _FALSE:
-            raise SourceError(f"{where}: {_quoted(value)} is neither yes nor no; write true or false")
-        return word in _TRUE
-    text = _text(value, where)
-    if name == "sku":
-        return text.strip()
-    if name == "date_modified":
-        try:
-            datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise SourceError(f"{where}: {_quoted(value)} is no date; write it as 2026-01-31T12:00:00Z") from None
-        return text.strip()
-    return text
-
-
-def _text(value: Any, where: str) -> str:
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    if isinstance(value, (bool, Mapping, list, tuple, bytes)):
-        raise SourceError(f"{where}: {_quoted(value)} is no text")
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise SourceError(f"{where}: {_quoted(text)} holds a character that is no text (NUL, or half a character)")
-    return text
-
-
-def _whole(value: Any, *, negative: bool = False) -> int | None:
-    """Return a whole number that is written in one of the ways allowed, else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        if not re.fullmatch(r"-?[0-9]{1,19}(\.0+)?" if negative else r"[0-9]{1,19}(\.0+)?", value, re.ASCII):
-            return None
-        return int(value.partition(".")[0])
-    if isinstance(value, (float, Decimal)):
-        return int(value) if math.isfinite(value) and value == int(value) else None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def _quoted(value: Any) -> str:
-    try:
-        text = plain(value if isinstance(value, str) else repr(value))
-    except ValueError:  # a number of more digits than Python writes
-        text = "a number of thousands of digits"
-    return repr(text if len(text) <= 80 else f"{text[:77]}…") if isinstance(value, str) else text[:80]
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -280,12 +236,6 @@ def _handed_over(value: Any, target: Target, key: str | None, origin: Origin) ->
     return Asset(source, target, data=data, key=key, origin=origin)
 
 
-def _source_of(value: Any, where: str) -> str:
-    if isinstance(value, str):
-        return shown_url(value.strip()) if scheme_of(value.strip()) else value
-    return os.fsdecode(value) if isinstance(value, os.PathLike) else where
-
-
 def _cleared(origin: Origin, value: Any) -> Origin:
     """Return the origin of a refused row without the secrets of an address in it."""
     if not isinstance(value, str) or origin.row is None or not has_secrets(value.strip()):
@@ -298,36 +248,3 @@ def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as it is kept: pictures in it are named, not held."""
     return {name: f"({type(value).__name__})" if isinstance(value, (bytes, bytearray, memoryview))
             or hasattr(value, "read") else value for name, value in row.items()}
-
-
-# -- our own reports -------------------------------------------------------------------------------
-
-_REPORTED = ("product_id", "sku", "sort_order", "is_thumbnail", "description", "key")
-
-
-def from_report(line: Mapping[str, Any]) -> tuple[dict[str, Any], Origin | None] | None:
-    """Return what a line of a run's report asks for, and where it came from at first; None: nothing.
-
-    Only pictures that failed or were left `planned` are taken up again, with the key that they
-    had, so that their places are those of the first run.
-    """
-    if line.get("type") != "image" or line.get("status") not in ("failed", "planned"):
-        return None
-    named = {name: _without_guard(line.get(name)) for name in ("image", *_REPORTED)}
-    row, number, manifest = line.get("row"), line.get("row_number"), _without_guard(line.get("manifest"))
-    if isinstance(row, str) and row.startswith("{"):
-        try:
-            row = json.loads(row)
-        except (ValueError, RecursionError):
-            row = None
-    if absent(manifest):
-        return named, Origin(None, None, row if isinstance(row, Mapping) else None)
-    return named, Origin(str(manifest), None if absent(number) else _whole(number),
-                         row if isinstance(row, Mapping) else None)
-
-
-def _without_guard(value: Any) -> Any:
-    """Return a cell without the apostrophe that keeps spreadsheets from running it as a formula."""
-    if isinstance(value, str) and value.startswith("'") and value[1:].lstrip(" \t\r\n\xa0")[:1] in ("=", "+", "-", "@"):
-        return value[1:]
-    return value

@@ -16,7 +16,7 @@ from imagepipe.sources.manifests import decoded, of_line
 from imagepipe.sources.matching import compile_match
 from imagepipe.sources.places import Places
 from imagepipe.sources.rows import Item, RowReader, refused
-from imagepipe.sources.tables import LONGEST_LINE
+from imagepipe.sources.tables import LONGEST_LINE, check_lines
 
 _WAITING = 1_000  #: Lines read ahead; then the writer waits.
 _CHUNK = 65_536
@@ -146,7 +146,10 @@ def from_stdin(stream: IO[Any] | None = None, *, columns: Mapping[str, str | Seq
     """Yield the pictures that JSON Lines on standard input (or `stream`) name, as they come.
 
     Paths are relative to `roots`, then to the working folder, and stay inside these.
+
+    Raises `ConfigurationError` at once for an encoding that cannot be read line by line.
     """
+    check_lines(encoding)
     places = Places((*(os.fspath(root) for root in roots), os.curdir))
     reader = RowReader(places, columns or {}, "-", compile_match(match) if match else None)
     return Stdin(sys.stdin if stream is None else stream, reader, encoding)

@@ -59,11 +59,24 @@ def encoding_of(path: Path, encoding: str | None) -> str:
             name = codecs.lookup(encoding).name
             "".encode(name)  # codecs that are not of text (hex, zip) fail here
         except (LookupError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"--encoding {encoding}: no such encoding; try cp1252, latin-1, shift_jis, …"
-                                     ) from error
+            raise ConfigurationError(_no_encoding(encoding)) from error
         return "utf-8-sig" if name == "utf-8" else "utf-16" if name.startswith("utf-16") and start[:2] in (
             codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else name
     return guess_encoding(start)
+
+
+def check_lines(encoding: str | None) -> None:
+    """Raise `ConfigurationError` for a codec that is not known, or in which lines do not end as they do in ASCII."""
+    try:
+        if encoding is None or "\n".encode(encoding).removeprefix(codecs.BOM_UTF8) == b"\n":
+            return
+    except (LookupError, ValueError, TypeError) as error:
+        raise ConfigurationError(_no_encoding(encoding)) from error
+    raise ConfigurationError(f"--encoding {encoding} is not read line by line; save it as a file, and give that")
+
+
+def _no_encoding(encoding: str | None) -> str:
+    return f"--encoding {encoding}: no such encoding; try cp1252, latin-1, shift_jis, …"
 
 
 def guess_encoding(start: bytes) -> str:
@@ -170,7 +183,7 @@ def open_table(path: str | os.PathLike[str], encoding: str | None, columns: Mapp
     file = Path(path)
     shown = plain(str(path))
     codec = encoding_of(file, encoding)
-    start = list(islice(lines(file, codec), 2 * _MOST_LINES))
+    start = _start(lines(file, codec))
     best: tuple[tuple[int, int, int], str, int, Record] | None = None
     for preference, delimiter in enumerate(_DELIMITERS):
         said = re.fullmatch(r'"?sep=(.)"?\s*', start[0].text) if start else None  # as Excel writes it
@@ -196,6 +209,18 @@ def open_table(path: str | os.PathLike[str], encoding: str | None, columns: Mapp
     if any("\0" in name for name in names):
         raise ConfigurationError(f"{shown} is no text file: its header holds NUL characters; save it as CSV, UTF-8")
     return Table(file, codec, delimiter, tuple(names), skip)
+
+
+def _start(source: Iterator[Line]) -> list[Line]:
+    """Return as many of the first lines as a header may take."""
+    found: list[Line] = []
+    size = 0
+    for line in islice(source, 2 * _MOST_LINES):
+        found.append(line)
+        size += len(line.text)
+        if size > 2 * LONGEST_LINE:
+            break
+    return found
 
 
 def _header(every: Iterator[Record], skip: int) -> tuple[int, Record] | None:
