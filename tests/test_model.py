@@ -57,7 +57,7 @@ class Histories(RuleBasedStateMachine):
         self.files: dict[str, str] = {}
         self.rows: dict[str, Row] = {}
         self.ever: dict[tuple[int, str], set[str]] = {}  #: What each place has shown in any run, finished or not.
-        self.lost = False
+        self.forgotten: set[tuple[int, str]] = set()  #: What no ledger knows any more to be ours.
         self.settings = ""
         self.clock = 0
 
@@ -76,6 +76,11 @@ class Histories(RuleBasedStateMachine):
     def add_or_change(self, name: str, product: int, content: str) -> None:
         self._save(name, content)
         self.rows.setdefault(name, Row(product))
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data(), content=contents)
+    def change(self, data: Any, content: str) -> None:
+        self._save(data.draw(st.sampled_from(sorted(self.rows))), content)
 
     @precondition(lambda self: len(self.rows) > 1)
     @rule(data=st.data())
@@ -117,11 +122,12 @@ class Histories(RuleBasedStateMachine):
     def change_settings(self, to: str) -> None:
         self.settings = to
 
-    @rule()
-    def lose_the_ledger(self) -> None:
-        for file in self.folder.glob("ledger*"):
-            file.unlink()
-        self.lost = True
+    @rule(really=st.integers(0, 3))
+    def lose_the_ledger(self, really: int) -> None:
+        if really == 0:
+            for file in self.folder.glob("ledger*"):
+                file.unlink()
+            self.forgotten |= {(product, content) for (product, _), seen in self.ever.items() for content in seen}
 
     # -- what happens to a run -----------------------------------------------------------------
 
@@ -191,8 +197,8 @@ class Histories(RuleBasedStateMachine):
             assert wanted <= held, f"product {product} lacks {wanted - held}"
             gone = {content for (its, name), seen in self.ever.items() for content in seen
                     if its == product and (name not in self.rows or self.rows[name].product != product)}
-            if not self.lost:
-                assert held - wanted <= gone, f"product {product} still holds {held - wanted - gone}"
+            gone |= {content for its, content in self.forgotten if its == product}
+            assert held - wanted <= gone, f"product {product} still holds {held - wanted - gone}"
         self._statements_are_shown()
         before = len(self.store.requests)
         again = self._run([False])
