@@ -1,0 +1,240 @@
+"""Outcomes as a file: a page to look at, a table for a spreadsheet, lines for a program.
+
+A report is written beside its place and put there whole when the run ends, so that a run that is
+cut off leaves the last one as it was. Everything in it that comes from outside (names, reasons,
+what a store said) is data: escaped in HTML, guarded in CSV, exact in JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import html
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from imagepipe.errors import ConfigurationError, ImagepipeError
+from imagepipe.outcome import Outcome, Status, Summary
+from imagepipe.plain import plain
+
+
+class Report(Protocol):
+    """Takes outcomes as they come, and the summary at the end."""
+
+    def add(self, outcome: Outcome) -> None: ...
+
+    def close(self, summary: Summary) -> None:
+        """Put the report in its place. Raises `ImagepipeError` where that cannot be done."""
+        ...
+
+
+def writer_for(path: str | os.PathLike[str]) -> Report:
+    """Return the report that a file's ending asks for: `.html`, `.csv` or `.jsonl`.
+
+    Raises `ConfigurationError` for another ending, or where nothing can be written there.
+    """
+    target = Path(path)
+    kinds: dict[str, type[_File]] = {".html": _Html, ".htm": _Html, ".csv": _Csv, ".jsonl": _Jsonl, ".ndjson": _Jsonl}
+    kind = kinds.get(target.suffix.lower())
+    if kind is None:
+        raise ConfigurationError(f"{plain(str(path))}: a report ends in .html, .csv or .jsonl")
+    try:
+        return kind(target)
+    except OSError as error:
+        raise ConfigurationError(f"the report {plain(str(path))} cannot be written: {error.strerror}") from error
+
+
+class _File:
+    """A text file that is there whole or not at all."""
+
+    newline = "\n"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        handle, name = tempfile.mkstemp(prefix=".imagepipe-report-", dir=path.absolute().parent)
+        self._temporary = Path(name)
+        self.file = os.fdopen(handle, "w", encoding="utf-8", newline=self.newline, errors="backslashreplace")
+        self._error: OSError | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Write what comes before the first outcome."""
+
+    def row(self, outcome: Outcome) -> None:
+        """Write one outcome."""
+        raise NotImplementedError
+
+    def end(self, summary: Summary) -> None:
+        """Write what comes after the last outcome."""
+
+    def add(self, outcome: Outcome) -> None:
+        if self._error is None:
+            try:
+                self.row(outcome)
+            except OSError as error:  # a full disk: the run goes on, and the report says at the end why it is not there
+                self._error = error
+
+    def close(self, summary: Summary) -> None:
+        try:
+            if self._error is not None:
+                raise self._error
+            self.end(summary)
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._temporary.chmod(0o644)  # `mkstemp` lets nobody else read it
+            self._temporary.replace(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.file.close()
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            raise ImagepipeError(f"the report {self.path} could not be written: {error.strerror}; "
+                                 "'imagepipe report' writes it again from the ledger") from error
+
+
+class _Jsonl(_File):
+    """The JSON lines, as `--json` prints them."""
+
+    def row(self, outcome: Outcome) -> None:
+        self.file.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+
+    def end(self, summary: Summary) -> None:
+        self.file.write(json.dumps(summary.to_dict(), ensure_ascii=False) + "\n")
+
+
+#: Columns of the CSV report: those of a manifest first, so that the file can be given back as a source.
+COLUMNS = ("image", "product_id", "sku", "sort_order", "is_thumbnail", "description", "key", "status", "action", "code",
+           "reason", "retry", "warnings", "notes", "manifest", "row_number", "output", "format", "width", "height",
+           "frames", "bytes_in", "bytes_out", "source_sha256", "sha256", "lossless", "image_id", "url", "duplicate_of",
+           "similar_to", "attempts", "seconds")
+
+
+class _Csv(_File):
+    newline = ""  # the csv module writes line ends itself
+
+    def begin(self) -> None:
+        self.file.write("\ufeff")  # without it Excel takes UTF-8 for the local code page
+        self._writer = csv.writer(self.file, quoting=csv.QUOTE_ALL)
+        self._writer.writerow(COLUMNS)
+
+    def row(self, outcome: Outcome) -> None:
+        values = outcome.to_dict()
+        self._writer.writerow([guarded(values[column]) for column in COLUMNS])
+
+
+def guarded(value: Any) -> str:
+    """Return a value as a cell that no spreadsheet runs as a formula.
+
+    An apostrophe is put before a text of which any line begins, after spaces, with one of
+    ``= + - @`` or a tab or carriage return (OWASP, "CSV Injection"). Numbers stay numbers.
+
+    >>> guarded("=HYPERLINK(1)"), guarded(-5), guarded(None), guarded(["a", "b"])
+    ("'=HYPERLINK(1)", '-5', '', 'a; b')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    risky = any(line.lstrip(" \xa0\u3000")[:1] in ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+                and line.strip() for line in text.splitlines() or [""])
+    return f"'{text}" if risky or text[:1] in ("\t", "\r", "\n") else text
+
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #d9d9de; --soft: #6b6b76; --bad: #b3261e; --warn: #8a5a00; --good: #1c6b3a;
+        --card: #fff; --page: #f5f5f7; }
+@media (prefers-color-scheme: dark) { :root { --line: #3a3a42; --soft: #a0a0ac; --bad: #ff8a80; --warn: #ffcc66;
+        --good: #7fd69b; --card: #1f1f24; --page: #151518; } }
+* { box-sizing: border-box; }
+body { margin: 0; font: 15px/1.45 system-ui, sans-serif; background: var(--page); }
+main { max-width: 70rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
+.totals { display: flex; flex-wrap: wrap; gap: .5rem; margin: 1rem 0 1.5rem; padding: 0; list-style: none; }
+.totals li { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .4rem .8rem; }
+.totals b { font-variant-numeric: tabular-nums; }
+table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line);
+        border-radius: .5rem; }
+th, td { text-align: left; vertical-align: top; padding: .55rem .7rem; border-top: 1px solid var(--line); }
+th { font-weight: 600; color: var(--soft); border-top: 0; }
+td.picture { width: 5.5rem; }
+td.picture img { max-width: 4.5rem; max-height: 4.5rem; border-radius: .25rem; display: block; }
+td.name { overflow-wrap: anywhere; }
+.soft { color: var(--soft); font-size: .88rem; }
+.failed { color: var(--bad); font-weight: 600; } .planned { color: var(--warn); font-weight: 600; }
+.uploaded, .updated, .ready { color: var(--good); font-weight: 600; } .skipped { color: var(--soft); }
+@media (max-width: 40rem) { td.size, th.size { display: none; } }
+"""
+
+
+class _Html(_File):
+    """One page that needs nothing else: previews inside, no script, nothing fetched."""
+
+    def begin(self) -> None:
+        self.file.write(
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+            "style-src 'unsafe-inline'\">"
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>imagepipe report</title><style>{_STYLE}</style></head><body><main>\n"
+            "<h1>What became of each picture</h1>\n")
+        self._rows: dict[bool, list[str]] = {True: [], False: []}  # what needs a look comes first
+
+    def row(self, outcome: Outcome) -> None:
+        needs_a_look = outcome.failed or (outcome.status is Status.PLANNED and bool(outcome.reason))
+        self._rows[needs_a_look].append(_table_row(outcome))
+
+    def end(self, summary: Summary) -> None:
+        values = summary.to_dict()
+        counts = [("pictures", summary.total), *((str(status), values[str(status)]) for status in Status)]
+        items = "".join(f"<li><b>{count:,}</b> {_escape(word)}</li>" for word, count in counts
+                        if count or word == "pictures")
+        run = f"Run {_escape(summary.run_id)}, " if summary.run_id else ""
+        self.file.write(f'<p class="soft">{run}{summary.seconds:.1f} s, exit code {int(summary.exit_code)}</p>\n'
+                        f'<ul class="totals">{items}</ul>\n')
+        if summary.stopped:
+            self.file.write(f'<p class="failed">Stopped early: {_escape(summary.stopped)}</p>\n')
+        self.file.write('<table><thead><tr><th></th><th>Picture</th><th>Product</th><th>What was done, and why</th>'
+                        '<th class="size">Size</th></tr></thead><tbody>\n')
+        for needs_a_look in (True, False):
+            self.file.writelines(self._rows[needs_a_look])
+        self.file.write("</tbody></table></main></body></html>\n")
+
+
+def _escape(text: Any) -> str:
+    return html.escape(plain(str(text)), quote=True)
+
+
+def _table_row(outcome: Outcome) -> str:
+    from imagepipe.cli.show import size
+
+    asset, values = outcome.asset, outcome.to_dict()
+    preview = ""
+    if asset.preview:
+        preview = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(asset.preview).decode("ascii")}">'
+    name = _escape(asset.source)
+    if asset.location and "://" not in asset.location:
+        address = "file://" + quote(os.fsencode(asset.location))
+        name = f'<a href="{html.escape(address, quote=True)}" rel="noreferrer">{name}</a>'
+    where = f'<div class="soft">row {asset.origin.row_number} of {_escape(Path(asset.origin.manifest or "").name)}</div>' \
+        if asset.origin.row_number else ""
+    product = "<br>".join(_escape(part) for part in (
+        asset.target.sku, f"id {asset.target.product_id}" if asset.target.product_id else None) if part)
+    said = [outcome.reason, *asset.notes, *(f"warning: {word.replace('_', ' ')}" for word in asset.warnings)]
+    done = "".join(f'<div class="soft">{_escape(text)}</div>' for text in said if text)
+    sizes = " → ".join(size(values[key]) for key in ("bytes_in", "bytes_out") if values[key])
+    pixels = f'<div class="soft">{values["width"]} × {values["height"]}</div>' if values["width"] else ""
+    return (f'<tr><td class="picture">{preview}</td><td class="name">{name}{where}</td><td>{product}</td>'
+            f'<td><span class="{outcome.status}">{outcome.status}</span>{done}</td>'
+            f'<td class="size">{_escape(sizes)}{pixels}</td></tr>\n')
+
+
+__all__ = ["COLUMNS", "Report", "guarded", "writer_for"]
