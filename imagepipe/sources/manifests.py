@@ -51,27 +51,28 @@ def from_csv(path: str | os.PathLike[str], *, columns: ColumnNames | None = None
     shown = os.fspath(path)
     reader = _reader(shown, columns, roots, match)
     report = {"type", "schema", "status", "image"} <= set(table.headers)
-    chosen = Columns(("image",)) if report else recognise(table.headers, reader.columns, shown=plain(shown))
-    names = _distinct(table.headers)
-    return _csv_items(table.rows(), names, chosen, reader, report)
+    least = max(position for position, header in enumerate(table.headers, 1) if header)
+    chosen = Columns(("image",)) if report else recognise(table.headers[:least], reader.columns, shown=plain(shown))
+    return _csv_items(table.rows(), _distinct(table.headers), least, chosen, reader, report)
 
 
-def _csv_items(rows: Iterator[tuple[int, Record]], names: Sequence[str], chosen: Columns, reader: RowReader,
-               report: bool) -> Iterator[Item]:
+def _csv_items(rows: Iterator[tuple[int, Record]], names: Sequence[str], least: int, chosen: Columns,
+               reader: RowReader, report: bool) -> Iterator[Item]:
+    """Yield what rows ask for; each has from `least` to as many cells as there are `names`."""
     shown = plain(reader.manifest or "")
     for number, record in rows:
         where = f"{shown}, row {number} (line {record.line})"
         cells = record.cells
-        while len(cells) > len(names) and not cells[-1].strip():
+        while len(cells) > least and not cells[-1].strip():
             cells.pop()
         fault = record.fault
-        if not fault and len(cells) != len(names):
-            fault = (f"it has {len(cells)} cells where the header has {len(names)}; "
+        if not fault and not least <= len(cells) <= len(names):
+            fault = (f"it has {len(cells)} cells where the header has {least}; "
                      "put cells that hold the delimiter into quotes")
         if fault:
             yield refused(SourceError(f"{where}: {fault}"), where, origin=Origin(reader.manifest, number))
             continue
-        row = dict(zip(names, cells, strict=True))
+        row = dict(zip(names, cells, strict=False))  # behind the last header that has a name, cells may be missing
         if report:
             if from_report(row) is not None:
                 yield from reader.of_mapping(row, number, where)
@@ -157,7 +158,7 @@ def of_json(row: Any, number: int, where: str, reader: RowReader) -> Iterator[It
 def parse_json(text: str) -> Any:
     """Return a JSON value; raise `ValueError` also for what readers disagree about: NaN, and keys given twice."""
     try:
-        return json.loads(text.removeprefix("\ufeff"), parse_constant=_no_constant, object_pairs_hook=_once)
+        return json.loads(text.removeprefix("\ufeff").rstrip(), parse_constant=_no_constant, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg}, column {error.colno}") from None
 

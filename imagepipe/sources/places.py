@@ -92,7 +92,7 @@ class Places:
             raise self._outside(given, real if name == "" else os.path.join(real, name))
         location = os.path.join(real, name) if name else real
         # a caller's own paths are known as they are given, so that the working folder does not matter
-        key = key_of(os.path.relpath(location, inside) if inside and self.confined else os.path.normpath(given))
+        key = key_of(location[len(inside.rstrip(os.sep)) + 1:] if inside and self.confined else os.path.normpath(given))
         try:
             mode = os.lstat(location).st_mode
             if stat.S_ISLNK(mode):

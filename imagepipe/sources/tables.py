@@ -161,7 +161,7 @@ class Table:
     path: Path
     encoding: str
     delimiter: str
-    headers: tuple[str, ...]
+    headers: tuple[str, ...]  #: Those without a name too.
     _skip: int  #: Records up to and with the header.
 
     def rows(self) -> Iterator[tuple[int, Record]]:
@@ -204,8 +204,6 @@ def open_table(path: str | os.PathLike[str], encoding: str | None, columns: Mapp
     if record.fault:
         raise ConfigurationError(f"the header of {shown} (line {record.line}) cannot be read: {record.fault}")
     names = [cell.strip() for cell in record.cells]
-    while names and not names[-1]:
-        names.pop()
     if any("\0" in name for name in names):
         raise ConfigurationError(f"{shown} is no text file: its header holds NUL characters; save it as CSV, UTF-8")
     return Table(file, codec, delimiter, tuple(names), skip)

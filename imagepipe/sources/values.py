@@ -15,6 +15,7 @@ from imagepipe.plain import plain
 from imagepipe.sources.matching import LARGEST
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1", "on", "x"})
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _FALSE = frozenset({"false", "no", "n", "f", "0", "off"})
 
 
@@ -74,7 +75,7 @@ def _text(value: Any, where: str) -> str:
     if isinstance(value, (bool, Mapping, list, tuple, bytes)):
         raise SourceError(f"{where}: {quoted(value)} is no text")
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if _NO_TEXT.search(text):
         raise SourceError(f"{where}: {quoted(text)} holds a character that is no text (NUL, or half a character)")
     return text
 
