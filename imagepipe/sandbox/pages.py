@@ -29,7 +29,7 @@ def front(state: State, root: str, base_url: str, number: int) -> Answer:
     images = state.count_images()
     summary = f"{_count(total, 'product')}, {_count(images, 'image')}"
     body = _turner("/", number, pages) if images else _nothing_yet(base_url, total)
-    body += "".join(_product(state, root, product, _SHOWN, 1) for product in found)
+    body += f"<main>{''.join(_product(state, root, product, _SHOWN, 1) for product in found)}</main>"
     body += _turner("/", number, pages) if found else ""
     return _page("The sandbox store", f"<header><h1>The sandbox store</h1><p>{summary}. It is on this machine only."
                                       f"</p></header>{body}")
@@ -40,7 +40,7 @@ def of_product(state: State, root: str, product: Product, number: int) -> Answer
     pages = max(1, -(-state.count_images(product.id) // _ON_ITS_OWN))
     turner = _turner(f"/products/{product.id}", number, pages)
     body = (f'<header><p><a href="/">The sandbox store</a></p></header>{turner}'
-            f"{_product(state, root, product, _ON_ITS_OWN, number)}{turner}")
+            f"<main>{_product(state, root, product, _ON_ITS_OWN, number, alone=True)}</main>{turner}")
     return _page(product.name, body)
 
 
@@ -59,7 +59,7 @@ def _page(title: str, body: str, status: int = 200) -> Answer:
 
 
 def _nothing_yet(base_url: str, products: int) -> str:
-    there = f" There are {_count(products, 'product')} without." if products else ""
+    there = f" So far there {'is' if products == 1 else 'are'} {_count(products, 'product')}." if products else ""
     return (f'<section class="hint"><h2>No images yet</h2><p>Upload some, then load this page again.{there}</p>'
             "<p>With the token that <code>imagepipe sandbox</code> showed in the terminal:</p>"
             "<pre>export BIGCOMMERCE_ACCESS_TOKEN=…\n"
@@ -68,7 +68,7 @@ def _nothing_yet(base_url: str, products: int) -> str:
             "<pre>imagepipe upload catalog.csv --sandbox\nimagepipe sandbox</pre></section>")
 
 
-def _product(state: State, root: str, product: Product, most: int, number: int) -> str:
+def _product(state: State, root: str, product: Product, most: int, number: int, *, alone: bool = False) -> str:
     images = state.images(product.id, order="sort_order, id", limit=most, offset=(number - 1) * most)
     total = state.count_images(product.id)
     own = f"/products/{product.id}"
@@ -76,10 +76,11 @@ def _product(state: State, root: str, product: Product, most: int, number: int) 
                            if not variant.is_base)]
     named = " ".join(f"<code>{escape(sku)}</code>" for sku in skus[:20] if sku)
     more = (f'<p class="more"><a href="{own}">All {total:,} images</a></p>'
-            if number == 1 and total > len(images) and most == _SHOWN else "")
+            if total > len(images) and not alone else "")
     shown = (f'<div class="images">{"".join(_figures(images, root))}</div>' if images else
              '<p class="none">No images.</p>')
-    return (f'<section><h2><a href="{own}">{escape(product.name)}</a></h2>'
+    width = 4 if alone else min(len(images), 4)  # how many columns of the page it takes
+    return (f'<section class="n{width}"><h2><a href="{own}">{escape(product.name)}</a></h2>'
             f'<p class="facts">product {product.id} {named} · {_count(total, "image")}</p>{shown}{more}</section>')
 
 
@@ -89,7 +90,8 @@ def _figures(images: Iterable[Image], root: str) -> Iterable[str]:
         name = image.image_file.rsplit("/", 1)[-1]
         link = f"/product_images/{quote(image.image_file)}"
         if image.format:
-            facts = [f"{image.width} × {image.height}", image.format.upper(), _bytes(image.size)]
+            size = f"{image.width}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{image.height}"
+            facts = [size, image.format.upper(), _bytes(image.size)]
             if image.frames > 1:
                 facts.append(f"{image.frames} frames")
             picture = (f'<a href="{link}"><img src="/{escape(thumbnail)}" alt="{escape(image.description)}" '
@@ -120,5 +122,6 @@ def _count(number: int, noun: str) -> str:
 
 def _bytes(size: int) -> str:
     if size < 1_000:
-        return f"{size} B"
-    return f"{size / 1_000:.0f} kB" if size < 999_500 else f"{size / 1_000_000:.1f} MB"
+        return f"{size}\N{NO-BREAK SPACE}B"
+    return (f"{size / 1_000:.0f}\N{NO-BREAK SPACE}kB" if size < 999_500 else
+            f"{size / 1_000_000:.1f}\N{NO-BREAK SPACE}MB")
