@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
-from imagepipe.asset import Asset, Target
-from imagepipe.errors import ConfigurationError, ExitCode, LedgerError
-from imagepipe.ledger import Ledger
+from imagepipe.asset import Asset
+from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, StopRun
+from imagepipe.inputs import SOURCE_OPTIONS, Source, numbered
+from imagepipe.ledger import Ledger, Place
 from imagepipe.outcome import Outcome, Status, Summary
-from imagepipe.pipeline import Pipeline, Stage, product_of
+from imagepipe.pipeline import Pipeline, Stage
 from imagepipe.runner import Stop, run
 from imagepipe.stores import Store
 
-#: A path, an address, rows, or several of these.
-Source = str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any]
+log = logging.getLogger("imagepipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Shaping:
         return Pipeline((
             Read(max_source_bytes=self.max_source_bytes),
             Decode(max_pixels=self.max_pixels, max_source_bytes=self.max_source_bytes,
-                   accept_damaged=self.accept_damaged),
+                   accept_damaged=self.accept_damaged, max_edge=self.max_edge),
             Convert(format=self.format, background=self.background, color=self.color, cmyk_profile=self.cmyk_profile,
                     max_edge=self.max_edge),
             Strip(keep=self.keep | ({"icc"} if self.color == "keep" else frozenset())),
@@ -188,7 +188,7 @@ def prepare_to(
 
     shaping, options = _take_shaping(shaping, options)
     stop, stack = Stop(), contextlib.ExitStack()
-    assets = _Numbered(assets_from(source, **_only_known(options, _SOURCE_OPTIONS)))
+    assets = numbered(source, **_only_known(options, SOURCE_OPTIONS))
     pipeline = shaping.pipeline() + (Dedupe(similar), Save(Path(folder)))
     executor = stack.enter_context(_workers(jobs, memory, picture_timeout)) if executor is None else executor
     outcomes = run(assets, pipeline, executor=executor, connections=1, rows=rows, window_bytes=window_bytes, stop=stop)
@@ -209,6 +209,8 @@ def upload(
     by_url: bool = False,
     checksum: bool = False,
     redo: bool = False,
+    repair: bool = False,
+    prune: bool | Callable[[Sequence[Place]], bool] = False,
     planning: bool = False,
     connections: int = 4,
     executor: Executor | None = None,
@@ -232,25 +234,30 @@ def upload(
     store's listing alone. `stages` are further stages of yours, run before the last size check.
     What a picture becomes is said by `shaping`, or by its fields as keyword arguments.
 
+    `repair` sends again what the ledger knows to have been sent and the store no longer has.
+    `prune` deletes, at the end, the images of places that have gone from the source, among the
+    products that it names; given a function, that is shown them first and says whether to. A run
+    that was stopped, or in which an input failed, prunes nothing.
+
     Nothing is sent before the run is iterated. Raises `ConfigurationError` and `LedgerError` here,
     at once; what goes wrong with a picture is in its outcome.
     """
     from imagepipe.stages import Dedupe, Upload
 
     shaping, options = _take_shaping(shaping, options)
-    source_options = _only_known(options, _SOURCE_OPTIONS)
+    source_options = _only_known(options, SOURCE_OPTIONS)
     prepared = _with_stages(shaping.pipeline(), stages)
     if by_url:
         prepared = _checked_only(prepared)
-    assets = _Numbered(assets_from(source, needs_product=True, **source_options))
+    assets = numbered(source, needs_product=True, **source_options)
     stop, stack = Stop(), contextlib.ExitStack()
     try:
         book = stack.enter_context(_ledger(ledger, store, writing=not planning))
         settings = repr(prepared)
         run_id = None if planning else book.begin_run(store.identity, command=command, settings=settings)
         uploader = Upload(store, book, run_id or "", existing=existing, on_change=on_change, max_delete=max_delete,
-                          by_url=by_url, checksum=checksum, redo=redo, planning=planning, settings=settings,
-                          **(upload_options or {}))
+                          by_url=by_url, checksum=checksum, redo=redo, repair=repair, planning=planning,
+                          settings=settings, **(upload_options or {}))
         pipeline = prepared + (Dedupe(similar), uploader)
         if executor is None:
             executor = stack.enter_context(_workers(jobs, memory, picture_timeout))
@@ -266,6 +273,15 @@ def upload(
 
     def end(summary: Summary) -> None:
         with stack:
+            gone = uploader.gone() if prune and not stop and run_id is not None else []
+            if gone and summary.counts[Status.FAILED]:
+                log.warning("%d pictures have gone from the source; as some inputs failed, none was deleted", len(gone))
+            elif gone and (prune is True or (callable(prune) and prune(gone))):
+                try:
+                    uploader.prune(gone)
+                except StopRun as error:
+                    summary.stopped = str(error)
+                    summary.require(error.exit_code)
             summary.extra.update(uploader.report())
             summary.require(uploader.unfinished)
             usage = getattr(store, "usage", None)
@@ -292,7 +308,7 @@ def plan(source: Source, store: Store | None = None, **options: Any) -> Run:
     stop, stack = Stop(), contextlib.ExitStack()
     executor = options.get("executor") or stack.enter_context(
         _workers(options.get("jobs"), options.get("memory"), options.get("picture_timeout", 60.0)))
-    assets = _Numbered(assets_from(source, **{name: options[name] for name in _SOURCE_OPTIONS if name in options}))
+    assets = numbered(source, **{name: options[name] for name in SOURCE_OPTIONS if name in options})
     pipeline = shaping.pipeline() + (Dedupe(options.get("similar", "report")),)
     outcomes = (_as_planned(outcome) for outcome in run(assets, pipeline, executor=executor, stop=stop))
     return Run(outcomes, stop=stop, planning=True, on_end=lambda summary: stack.close())
@@ -308,149 +324,6 @@ def _as_planned(outcome: Outcome) -> Outcome:
     size = len(outcome.asset.data) if outcome.asset.data is not None else None
     asset = replace(outcome.asset.without_bytes(), delivery=Delivery(action="upload", size=size))
     return replace(outcome, asset=asset, status=Status.PLANNED, action=Action.UPLOAD)
-
-
-# -- sources -------------------------------------------------------------------------------------
-
-_SOURCE_OPTIONS = ("match", "product_id", "sku", "columns", "encoding", "roots", "only", "limit_products")
-
-
-def assets_from(
-    source: Source,
-    *,
-    match: str | None = None,
-    product_id: int | None = None,
-    sku: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    encoding: str | None = None,
-    roots: Iterable[str | os.PathLike[str]] = (),
-    only: Iterable[str] = (),
-    limit_products: int | None = None,
-    needs_product: bool = False,
-) -> Iterator[Asset | Outcome]:
-    """Yield what `source` asks for, opening no picture; rows that cannot be used come as outcomes.
-
-    Raises `ConfigurationError` where the whole source cannot be used, or where `needs_product`
-    and nothing says which product a folder's pictures belong to.
-    """
-    if product_id is not None and sku is not None:
-        raise ConfigurationError("give --product-id or --sku, not both")
-    fixed = Target(product_id=product_id, sku=sku)
-    parts = _parts(source, match=match, columns=dict(columns or {}), encoding=encoding,
-                   roots=tuple(Path(root) for root in roots), suggest=needs_product and fixed == Target())
-    chosen = _Chain(parts)
-    if fixed != Target() or only or limit_products is not None:
-        return _Chosen(chosen, fixed, frozenset(map(str, only)), limit_products)
-    return chosen
-
-
-def _parts(source: Source, *, match: str | None, columns: dict[str, str], encoding: str | None,
-           roots: tuple[Path, ...], suggest: bool) -> list[Iterator[Asset | Outcome]]:
-    from imagepipe import sources
-
-    if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        if suggest and match is None and path != "-" and "://" not in path and Path(path).is_dir():
-            raise ConfigurationError(_needs_match(path))
-        return [sources.from_path(path, match=match, columns=columns, encoding=encoding, roots=roots)]
-    if isinstance(source, Mapping):
-        return [sources.from_rows([source], columns=columns, roots=roots)]
-    if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, os.PathLike)) for item in source):
-        parts: list[Iterator[Asset | Outcome]] = []
-        for item in source:
-            parts.extend(_parts(item, match=match, columns=columns, encoding=encoding, roots=roots, suggest=suggest))
-        return parts
-    return [sources.from_rows(source, columns=columns, roots=roots)]
-
-
-def _needs_match(folder: str) -> str:
-    from imagepipe import sources
-
-    pattern = sources.suggest_for(folder)
-    said = f"which product the pictures in {folder} belong to is not said"
-    if pattern is None:
-        return (f"{said}: give --match with a pattern such as '{{sku}}/*', --sku or --product-id, or a manifest with "
-                "the columns image and sku")
-    return f"{said}. This pattern fits the folder: --match '{pattern}'"
-
-
-class _Chain:
-    """Several sources in a row, which can be asked whether they would block (`ready`)."""
-
-    def __init__(self, parts: list[Iterator[Asset | Outcome]]) -> None:
-        self._parts = parts
-        self._current = 0
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Asset | Outcome:
-        while self._current < len(self._parts):
-            try:
-                return next(self._parts[self._current])
-            except StopIteration:
-                self._current += 1
-        raise StopIteration
-
-    def ready(self) -> bool:
-        """Tell whether the next item can be had without waiting for anyone."""
-        ready = getattr(self._parts[self._current], "ready", None) if self._current < len(self._parts) else None
-        return True if ready is None else bool(ready())
-
-    def close(self) -> None:
-        for part in self._parts:
-            close = getattr(part, "close", None)
-            if close is not None:
-                close()
-
-
-class _Chosen(_Chain):
-    """A source whose rows get a product, and of which only some products are taken."""
-
-    def __init__(self, inner: _Chain, fixed: Target, only: frozenset[str], limit: int | None) -> None:
-        super().__init__([inner])
-        self._fixed, self._only, self._limit = fixed, only, limit
-        self._products: set[object] = set()
-
-    def __next__(self) -> Asset | Outcome:
-        item = super().__next__()
-        if isinstance(item, Outcome):
-            return item
-        if self._fixed != Target() and product_of(item) is None:
-            item = item.evolve(target=replace(item.target, product_id=self._fixed.product_id, sku=self._fixed.sku))
-        product = product_of(item)
-        if self._only and str(item.target.sku) not in self._only and str(item.target.product_id) not in self._only:
-            return Outcome(item, Status.SKIPPED, "source", "not among the products asked for (--only)", "not_selected")
-        if self._limit is not None and product not in self._products:
-            if len(self._products) >= self._limit:
-                return Outcome(item, Status.SKIPPED, "source", f"beyond the first {self._limit} products "
-                               "(--limit-products)", "not_selected")
-            self._products.add(product)
-        return item
-
-
-class _Numbered:
-    """Give each input its number, keeping what the source can tell of itself."""
-
-    def __init__(self, source: Iterator[Asset | Outcome]) -> None:
-        self._source = source
-        self._numbers = count(1)
-        if hasattr(source, "ready"):
-            self.ready = source.ready
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Asset | Outcome:
-        item = next(self._source)
-        if isinstance(item, Outcome):
-            return replace(item, asset=replace(item.asset, number=next(self._numbers)))
-        return replace(item, number=next(self._numbers))
-
-    def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
 
 
 # -- settings ------------------------------------------------------------------------------------

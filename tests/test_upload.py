@@ -565,6 +565,61 @@ def test_an_image_deleted_in_the_store_is_not_sent_again_unasked(world: World) -
     assert world.contents() == []
 
 
+def test_an_image_deleted_in_the_store_is_sent_again_when_repairing(world: World) -> None:
+    for name in "ab":
+        world.write(name, name)
+    world.send("a", "b")
+    del world.store.products[1][min(world.store.products[1])]
+
+    outcomes = world.send("a", "b", repair=True)
+
+    assert statuses(outcomes) == ["uploaded", "skipped"]
+    assert sorted(world.contents()) == ["a", "b"]
+    assert codes(world.send("a", "b", repair=True)) == ["already_uploaded"] * 2
+
+
+def test_what_has_gone_from_the_source_is_known_and_pruned(world: World) -> None:
+    for name in "abc":
+        world.write(name, name)
+    world.send("a", "b", "c", world.asset("a", 2))
+
+    world.send("a", world.asset("b", 1))
+    assert world.last
+    gone = world.last.gone()
+    assert [(place.product, place.key) for place in gone] == [(1, "c")]  # product 2 is not named by this source
+
+    world.last.prune(gone)
+    assert world.contents(1) == ["a", "b"]
+    assert world.contents(2) == ["a"]
+
+
+def test_a_pruned_place_takes_no_picture_from_another_place(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    world.send("a", "b")
+
+    world.send("b")
+    assert world.last
+    world.last.prune(world.last.gone())
+
+    assert world.contents() == ["same"]
+
+
+def test_recording_sends_nothing_and_learns_what_is_there(world: World) -> None:
+    for name in "ab":
+        world.write(name, name)
+    world.send("a")
+    world.lose_the_ledger()
+    world.store.requests.clear()
+
+    outcomes = world.send(world.asset("a", description="new"), "b", recording=True)
+
+    assert codes(outcomes) == ["already_uploaded", None]
+    assert statuses(outcomes) == ["skipped", "planned"]
+    assert not {"create", "update", "delete"} & set(world.store.requests)
+    assert [place.key for place in world.ledger.places("memory")] == ["a"]
+
+
 def test_planning_sends_nothing_and_says_what_would_be_done(world: World) -> None:
     world.write("a", "a")
     world.write("b", "b")

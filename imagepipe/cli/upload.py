@@ -103,15 +103,15 @@ def hash_in(base_url: str) -> str:
 
 def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int | None:
     """Say in one line what will be done, and ask on a terminal; return how many rows there are, where that is known."""
-    from imagepipe import api
     from imagepipe.asset import Asset
+    from imagepipe.inputs import assets_from
     from imagepipe.pipeline import product_of
     from imagepipe.plain import plain
 
     if "-" in sources:
         return None
     total, products = 0, set()
-    for item in api.assets_from(list(sources), needs_product=True, **reading(options)):
+    for item in assets_from(list(sources), needs_product=True, **reading(options)):
         total += 1
         if isinstance(item, Asset):
             products.add(product_of(item))

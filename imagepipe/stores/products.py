@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagepipe import marker
 from imagepipe.errors import ProductNotFound
@@ -40,6 +40,10 @@ class Product:
     def highest_id(self) -> int:
         """The highest image id that is known: a new image gets a higher one."""
         return max(self.images, default=0)
+
+    def only_thumbnail(self, image_id: int) -> None:
+        """Note that an image is the thumbnail now, which takes it from the one that was."""
+        self.images = {id_: replace(image, is_thumbnail=id_ == image_id) for id_, image in self.images.items()}
 
 
 class Products:
