@@ -1,0 +1,222 @@
+"""The types that Pillow decodes: opened by one plugin, their frames made whole, brought to 8 bits.
+
+Of TIFF, ICO and their like the first, or the largest, picture is taken. Frames are asked for until
+there are no more, or too many: what a file claims about their number is not believed.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image, ImageFile
+
+from imagepipe.asset import Color
+from imagepipe.codecs.decode_guard import corrupt, shielded
+from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, join, opaque, plain
+from imagepipe.codecs.header import Header
+from imagepipe.errors import Corrupt, TooManyFrames, TooManyPixels
+
+__all__ = ["PLUGINS", "frames", "metadata", "nclx", "open_one", "peek", "still", "too_many_frames", "too_many_pixels"]
+
+#: Our name -> Pillow's.
+PLUGINS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "xbm": "XBM", "avif": "AVIF",
+           "tiff": "TIFF", "jpeg2000": "JPEG2000", "psd": "PSD", "tga": "TGA", "ico": "ICO", "ppm": "PPM"}
+
+_CHANNELS = {"1": "bilevel", "L": "gray", "LA": "gray", "I": "gray", "I;16": "gray", "I;16B": "gray", "I;16L": "gray",
+             "F": "gray", "P": "palette", "PA": "palette", "CMYK": "cmyk", "LAB": "lab"}
+_MAX_PROFILE = 8_000_000  # a profile larger than a picture is none
+_PHOTOMETRIC, _BITS, _FORMAT, _SOFTWARE_ORIENTATION = 262, 258, 339, 274  # TIFF 6.0 tags
+_ALPHA_UNUSED = frozenset({"bmp", "tga"})  # where 32 bits a pixel often mean 24 and a byte of nothing
+
+
+def open_one(data: bytes, format: str) -> ImageFile.ImageFile:
+    """Open `data` with the plugin of one type, and no other. Raises whatever that raises."""
+    return Image.open(io.BytesIO(data), formats=[PLUGINS[format]])
+
+
+def too_many_pixels(width: int, height: int, frames: int, most: int) -> TooManyPixels:
+    """Return the error that says how many pixels there are, and may be."""
+    times = f" x {frames} frames" if frames > 1 else ""
+    return TooManyPixels(f"{width:,} x {height:,}{times} is {width * height * frames:,} pixels, the limit is {most:,}; "
+                         "raise --max-pixels or scale the picture down")
+
+
+def too_many_frames(frames: int | str, most: int) -> TooManyFrames:
+    """Return the error that says how many frames there are, and may be."""
+    return TooManyFrames(f"it has {frames} frames, the limit is {most}; shorten the animation")
+
+
+def peek(data: bytes, format: str) -> Header:
+    """Return what Pillow says of a picture before it decodes it. Raises whatever its plugin raises."""
+    with open_one(data, format) as image:
+        frames = int(getattr(image, "n_frames", 1)) if format == "avif" else 1  # of others it would be counted, slowly
+        exif = image.getexif() if format == "avif" else {}
+        orientation = exif.get(_SOFTWARE_ORIENTATION, 1)
+        transparent = "transparency" in image.info
+        return Header(
+            format=format, width=image.width, height=image.height, frames=frames,
+            has_alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent,
+            bit_depth=_depth(image), channels=_CHANNELS.get(image.mode, "rgb"),
+            orientation=orientation if type(orientation) is int and 1 <= orientation <= 8 else 1,
+            color=_color(image, data, format), loop=0 if frames > 1 else None,
+            notes=_about(image, format))
+
+
+def _depth(image: Image.Image) -> int:
+    """Return the bits a channel of an opened picture."""
+    bits = _tag(image, _BITS)
+    if isinstance(bits, tuple) and bits and isinstance(bits[0], int):
+        return bits[0]
+    return {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    """Return a tag of a TIFF, None where it is none or has none."""
+    tags = getattr(image, "tag_v2", None)
+    return tags.get(tag) if tags is not None else None
+
+
+def _color(image: Image.Image, data: bytes, format: str) -> Color:
+    """Return what the container says of colour."""
+    icc = image.info.get("icc_profile")
+    if format == "jpeg2000":
+        icc = _jp2_profile(data)
+    if isinstance(icc, bytes) and 128 <= len(icc) <= _MAX_PROFILE:
+        return Color(icc=icc)
+    return Color(cicp=nclx(data)) if format == "avif" else Color()
+
+
+def nclx(data: bytes) -> tuple[int, int, int, int] | None:
+    """Return the colour box of an AVIF or HEIF as primaries, transfer, matrix and full range (ISO 23008-12)."""
+    at = data.find(b"colrnclx", 0, 1 << 20)
+    if at < 0 or at + 15 > len(data):
+        return None
+    primaries, transfer, matrix, full = struct.unpack_from(">HHHB", data, at + 8)
+    return None if primaries == 2 and transfer == 2 else (primaries, transfer, matrix, full >> 7)
+
+
+def _jp2_profile(data: bytes) -> bytes | None:
+    """Return the profile in the colour box of a JPEG 2000 (ISO 15444-1, I.5.3.3), which Pillow does not read."""
+    at = data.find(b"colr\x02", 0, 4096)
+    if at < 4:
+        return None
+    length = int.from_bytes(data[at - 4:at], "big")
+    return data[at + 7:at - 4 + length] if 11 < length <= _MAX_PROFILE else None
+
+
+def metadata(data: bytes, format: str) -> dict[str, bytes]:
+    """Return the EXIF (from its byte order on) and XMP of an AVIF or TIFF. Raises whatever the plugin raises."""
+    with open_one(data, format) as image:
+        exif, xmp = image.getexif().tobytes(), image.info.get("xmp")
+    found = {"exif": exif.removeprefix(b"Exif\0\0"), "xmp": xmp}
+    return {name: value for name, value in found.items() if isinstance(value, bytes) and value}
+
+
+def _about(image: Image.Image, format: str) -> tuple[str, ...]:
+    """Say in words what else there is in the file, which will not be taken."""
+    if format == "tiff" and getattr(image, "is_animated", False):
+        return ("it has several pages, the first is taken",)
+    if format == "ico" and len(image.info.get("sizes", ())) > 1:
+        return (f"it has {len(image.info['sizes'])} sizes, the largest is taken",)
+    return ()
+
+
+def frames(image: Image.Image, header: Header, max_frames: int, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
+    """Yield every frame of an animation as a whole picture, and how long it is shown in milliseconds.
+
+    Raises `TooManyFrames` and `TooManyPixels` on what comes, not on what was announced, and
+    `Corrupt` where fewer frames come than the container holds.
+    """
+    size = (header.width, header.height)
+    first = 1 if getattr(image, "default_image", False) else 0  # of an APNG, shown only where animation is not
+    total = came = 0
+    for index in range(first, first + max_frames + 1):
+        try:
+            image.seek(index)
+        except EOFError:
+            break
+        came += 1
+        if came > max_frames:
+            raise too_many_frames(f"more than {max_frames}", max_frames)
+        total += image.width * image.height
+        if total > max_pixels:
+            raise too_many_pixels(image.width, image.height, came, max_pixels)
+        image.load()
+        duration = image.info.get("duration", 0)
+        frame = plain(image)
+        if frame.size != size:  # a frame that sticks out makes the screen grow; what is outside is not shown
+            frame = frame.crop((0, 0, *size))
+        yield frame, round(duration) if isinstance(duration, (int, float)) and 0 <= duration < 1e9 else 0
+        if header.frames <= 1:
+            break
+    if came < header.frames:
+        raise corrupt(f"this {header.format.upper()}", f"{came} of {header.frames} frames can be read")
+
+
+def still(data: bytes, header: Header, *, accept_damaged: bool = False) -> tuple[Image.Image, tuple[str, ...], bool]:
+    """Return the one picture of a file, what there is to say, and whether it is damaged.
+
+    A tag that turns a TIFF is applied by Pillow while it decodes.
+    """
+    notes: tuple[str, ...] = ()
+    damaged = False
+    with open_one(data, header.format) as image:
+        low = _low_bytes(image)
+        try:
+            with shielded(f"this {header.format.upper()}", header.width * header.height):
+                image.load()
+        except Corrupt as error:
+            if not accept_damaged or getattr(image, "_im", None) is None:
+                raise
+            image.tile = []  # what was decoded before the fault stands, and nothing more is tried
+            notes, damaged = (f"damaged: {error}",), True
+        result = _shallow(image)
+    if low and not damaged:
+        with open_one(data, header.format) as image:
+            image.tile = [_with_rawmode(tile, low) for tile in image.tile]
+            image.load()
+            result = join(result, plain(image))
+    if header.format in _ALPHA_UNUSED and result.mode == "RGBA" and result.getchannel("A").getextrema() == (0, 0):
+        result = result.convert("RGB")
+    elif result.mode in ("RGBA", "LA") and opaque(result):
+        result = result.convert(result.mode[:-1])
+    result.info = {}
+    return result, notes, damaged
+
+
+def _shallow(image: Image.Image) -> Image.Image:
+    """Return a loaded picture in 8 bits."""
+    if image.mode.startswith("I;16"):
+        bits = _tag(image, _BITS)
+        depth = bits[0] if isinstance(bits, tuple) and bits and isinstance(bits[0], int) else 16
+        white_is_zero = _tag(image, _PHOTOMETRIC) == 0
+        return from_sixteen(image, (1 << min(16, max(1, depth))) - 1, inverted=white_is_zero)
+    if image.mode == "I":
+        return from_sixteen(image) if image.format == "PPM" else from_integers(image)
+    if image.mode == "F":
+        return from_floats(image)
+    return plain(image)
+
+
+def _low_bytes(image: ImageFile.ImageFile) -> str:
+    """Return the raw mode that gives the low bytes of a TIFF with 16 bits a channel, '' for all else.
+
+    Pillow reads the high bytes only; in the other byte order it reads the low ones.
+    """
+    rawmodes = {tile.args[0] for tile in image.tile if isinstance(tile.args, tuple)}
+    if image.format != "TIFF" or len(rawmodes) != 1:
+        return ""
+    rawmode = str(rawmodes.pop())
+    if not rawmode.startswith(("RGB;16", "RGBA;16", "CMYK;16")) or image.mode != rawmode.split(";")[0]:
+        return ""
+    order = rawmode[-1].replace("N", "L" if sys.byteorder == "little" else "B")
+    return rawmode[:-1] + ("B" if order == "L" else "L")
+
+
+def _with_rawmode(tile: Any, rawmode: str) -> Any:
+    """Return a tile that is to be read in another raw mode."""
+    return tile._replace(args=(rawmode, *tile.args[1:]))
