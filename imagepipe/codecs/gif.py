@@ -1,0 +1,279 @@
+"""GIF: what the container says, and the same picture in a container of only what shows it.
+
+GIF89a Specification (CompuServe, 1990). The compressed data is copied byte for byte. Of the
+application extensions only the loop count stays (NETSCAPE2.0, or ANIMEXTS1.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imagepipe.codecs.container import MAX_PARTS, Cleaned, Piece, assemble, ends, trailer, unique
+from imagepipe.codecs.exif import Exif
+from imagepipe.codecs.header import Header
+from imagepipe.codecs.statements import Statement, statement
+from imagepipe.errors import Corrupt, NotAnImage, TooSlow
+
+_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_PICTURE = -1  #: Beside the labels of extensions, which are bytes.
+_PLAIN_TEXT, _CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
+_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+_XMP = b"XMP DataXMP"
+_MAX_BLOCKS = 5_000_000  #: Of compressed data; a file of a gigabyte, honestly written, has 4 million.
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """An extension or a picture."""
+
+    kind: int  #: The label of an extension; `_PICTURE` for a picture.
+    start: int
+    end: int
+    name: bytes = b""  #: Of an application.
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    left: int
+    top: int
+    right: int
+    bottom: int
+    is_transparent: bool  #: One of its colours is.
+    disposal: int
+
+    def covers(self, other: _Frame) -> bool:
+        return (self.left <= other.left and self.top <= other.top and self.right >= other.right
+                and self.bottom >= other.bottom)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a GIF holds."""
+
+    width: int = 0
+    height: int = 0
+    start: int = 0  #: Of the first block.
+    blocks: list[_Block] = field(default_factory=list)
+    frames: list[_Frame] = field(default_factory=list)
+    loops: dict[int, int] = field(default_factory=dict)  #: How often an animation is to play again, by block.
+    names: dict[int, str] = field(default_factory=dict)  #: Of blocks that show nothing, by where they start.
+    notes: list[str] = field(default_factory=list)
+    sub_blocks: int = 0
+    end: int = 0
+    complete: bool = True
+    trailer: str = ""
+
+
+def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
+    """Return what the container says.
+
+    `loop` is how often the animation plays, so one more than the file's count of repetitions, as
+    browsers have it. Raises `NotAnImage`, `Corrupt` and `TooSlow`.
+    """
+    parts = _parts(data, accept_damaged)
+    loop = next(reversed(parts.loops.values()), None) if len(parts.frames) > 1 else None
+    return Header(
+        "gif", parts.width, parts.height,
+        frames=len(parts.frames),
+        has_alpha=_has_alpha(parts),
+        channels="palette",
+        loop=loop + 1 if loop else loop,
+        hidden=_hidden(parts),
+        notes=tuple(parts.notes),
+    )
+
+
+def rebuild(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bool = False) -> bytes:
+    """Return the picture in a container of only what shows it; `data` itself if it is one already.
+
+    Of `keep`, `copyright` is written as a comment, and `xmp` stays. Raises as `read_header` does.
+    """
+    return clean(data, keep, accept_damaged=accept_damaged).data
+
+
+def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bool = False) -> Cleaned:
+    """Do what `rebuild` does, and say what was left out."""
+    parts = _parts(data, accept_damaged)
+    pieces: list[Piece] = [(0, parts.start)]
+    said = _statement(data, parts) if "copyright" in keep else Statement()
+    if said:
+        pieces.append(_comment(said))
+    loop = None
+    for block in parts.blocks:
+        if block.kind in (_PICTURE, _CONTROL):
+            pieces.append((block.start, block.end))
+        elif block.start in parts.loops and parts.loops[block.start] != loop and len(parts.frames) > 1:
+            loop = parts.loops[block.start]
+            pieces.append(b"\x21\xff\x0b" + block.name + b"\x03\x01" + loop.to_bytes(2, "little") + b"\0")
+        elif block.name == _XMP and "xmp" in keep:
+            pieces.append((block.start, block.end))
+    pieces.append((parts.end - 1, parts.end) if parts.complete else b"\x3b")
+    rebuilt = assemble(data, pieces)
+    removed = [name for start, name in sorted(parts.names.items()) if not (name == "XMP" and "xmp" in keep)]
+    return Cleaned(rebuilt, () if rebuilt is data else unique([*removed, parts.trailer] if parts.trailer else removed),
+                   tuple(parts.notes))
+
+
+def metadata(data: bytes) -> dict[str, bytes]:
+    """Return what may be kept on request: `xmp`, and `copyright` and `artist` as UTF-8 text."""
+    parts = _parts(data, accept_damaged=True)
+    said = _statement(data, parts)
+    found = {"xmp": _packet(data, parts), "copyright": said.copyright.encode(), "artist": said.artist.encode()}
+    return {name: value for name, value in found.items() if value}
+
+
+def _parts(data: bytes, accept_damaged: bool) -> _Parts:
+    if data[:6] not in (b"GIF87a", b"GIF89a"):
+        raise NotAnImage("this is no GIF: it does not start like one")
+    if len(data) < 13:
+        raise Corrupt("the GIF breaks off at its start")
+    parts = _Parts(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
+    parts.start = 13 + _table(data[10])
+    try:
+        _walk(data, parts)
+    except Corrupt:
+        if not accept_damaged or not parts.frames:
+            raise
+        parts.complete = False
+        parts.end = len(data)
+        parts.notes.append("the end is missing")
+    if not parts.frames:
+        raise Corrupt("the GIF holds no picture")
+    _inside(parts, accept_damaged)
+    if len(parts.frames) == 1:
+        parts.names |= dict.fromkeys(parts.loops, "a loop count without an animation")
+    while parts.blocks[-1].kind == _CONTROL:  # says how to show a picture that does not come
+        parts.names[parts.blocks.pop().start] = "a stray control block"
+    if parts.complete and parts.end < len(data):
+        words, worth_naming = trailer(ends(data, parts.end))
+        parts.trailer = words if worth_naming else ""
+        if not worth_naming:
+            parts.notes.append(f"{len(data) - parts.end:,} bytes of {words}")
+    return parts
+
+
+def _table(flags: int) -> int:
+    """Return the size in bytes of the colour table that the flags announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _walk(data: bytes, parts: _Parts) -> None:
+    at, transparent, disposal = parts.start, False, 0
+    for _ in range(MAX_PARTS):
+        if at >= len(data):
+            raise Corrupt("the GIF is incomplete: it has no end")
+        introducer, start = data[at], at
+        if introducer == _TRAILER:
+            parts.end = at + 1
+            return
+        if introducer == _IMAGE:
+            if at + 11 > len(data):
+                raise Corrupt("the GIF is incomplete: it breaks off within a frame")
+            left, top, width, height = (int.from_bytes(data[i:i + 2], "little") for i in range(at + 1, at + 9, 2))
+            at += 10 + _table(data[at + 9])
+            if at >= len(data) or not width or not height or not 1 <= data[at] <= 11:
+                raise Corrupt("the GIF is damaged: a frame makes no sense")
+            at = _skip(data, at + 1, parts)
+            parts.blocks.append(_Block(_PICTURE, start, at))
+            parts.frames.append(_Frame(left, top, left + width, top + height, transparent, disposal))
+            transparent, disposal = False, 0
+        elif introducer == _EXTENSION and at + 2 < len(data):
+            label = data[at + 1]
+            at = _skip(data, at + 2, parts)
+            if label == _CONTROL:
+                if data[start + 2] != 4 or at != start + 8:
+                    raise Corrupt("the GIF is damaged: a control block has the wrong length")
+                transparent, disposal = bool(data[start + 3] & 1), data[start + 3] >> 2 & 7
+            _extension(data, label, start, at, parts)
+        else:
+            # what programs make of this differs: some stop here, some read on
+            raise Corrupt("the GIF is damaged: there is something between its parts")
+    raise TooSlow(f"the GIF is cut into more than {MAX_PARTS:,} parts; save it again with another program")
+
+
+def _skip(data: bytes, at: int, parts: _Parts) -> int:
+    """Return where a chain of sub-blocks ends."""
+    count = parts.sub_blocks
+    try:
+        while size := data[at]:
+            at += size + 1
+            count += 1
+            if count > _MAX_BLOCKS:
+                raise TooSlow(f"the GIF is cut into more than {_MAX_BLOCKS:,} blocks; save it again")
+    except IndexError:
+        raise Corrupt("the GIF is incomplete: it breaks off within a block") from None
+    parts.sub_blocks = count
+    return at + 1
+
+
+def _extension(data: bytes, label: int, start: int, end: int, parts: _Parts) -> None:
+    name = data[start + 3:start + 14] if label == _APPLICATION and data[start + 2] == 11 else b""
+    if label == _COMMENT:
+        parts.names[start] = "a comment"
+    elif label == _PLAIN_TEXT:
+        parts.names[start] = "text"
+    elif name in _LOOPS and data[start + 14:start + 16] == b"\x03\x01" and start + 18 < end:
+        parts.loops[start] = int.from_bytes(data[start + 16:start + 18], "little")
+        if end - start > 19:
+            parts.names[start] = "data in the loop count"
+    elif label == _APPLICATION:
+        known = {_XMP: "XMP", b"ICCRGBG1012": "a colour profile, which nothing applies", b"C2PA_GIF\x01\x00\x00":
+                 "content credentials (C2PA)"}
+        parts.names[start] = known.get(name, "data of a program")
+    elif label != _CONTROL:
+        parts.names[start] = "an unknown extension"
+    parts.blocks.append(_Block(label, start, end, name))
+
+
+def _inside(parts: _Parts, accept_damaged: bool) -> None:
+    """Check that the frames lie on the screen: what programs make of others differs."""
+    right, bottom = max(frame.right for frame in parts.frames), max(frame.bottom for frame in parts.frames)
+    if right <= parts.width and bottom <= parts.height:
+        return
+    if not accept_damaged:
+        raise Corrupt(f"the GIF is damaged: a frame reaches to {right} x {bottom} on a screen of "
+                      f"{parts.width} x {parts.height}")
+    parts.width, parts.height = max(right, parts.width), max(bottom, parts.height)
+
+
+def _has_alpha(parts: _Parts) -> bool:
+    """Return whether some pixel of some frame may be shown transparent.
+
+    A transparent colour in a later frame only lets the one before show through.
+    """
+    first = parts.frames[0]
+    if first.is_transparent or not first.covers(_Frame(0, 0, parts.width, parts.height, False, 0)):
+        return True
+    return any(frame.disposal == 2 and (following.is_transparent or not following.covers(frame))
+               for frame, following in zip(parts.frames, parts.frames[1:], strict=False))
+
+
+def _packet(data: bytes, parts: _Parts) -> bytes:
+    """Return the XMP packet, which stands there as text, followed by 258 bytes that end the blocks."""
+    for block in parts.blocks:
+        if block.name == _XMP:
+            return data[block.start + 14:max(block.end - 258, block.start + 14)]
+    return b""
+
+
+def _statement(data: bytes, parts: _Parts) -> Statement:
+    """Return whose the picture is: by XMP, or a comment that says so."""
+    said = statement(Exif(), _packet(data, parts))
+    if said.copyright:
+        return said
+    for block in parts.blocks:
+        if block.kind == _COMMENT:
+            text = data[block.start + 3:block.start + 3 + data[block.start + 2]].decode("utf-8", "replace").strip()
+            if text.casefold().startswith(("copyright", "©", "(c)")):
+                return Statement(text.removeprefix("Copyright: "), said.artist)
+    return said
+
+
+def _comment(said: Statement) -> bytes:
+    text = (f"Copyright: {said.copyright}" if said.copyright else f"Author: {said.artist}").encode()[:255]
+    return b"\x21\xfe" + bytes((len(text),)) + text + b"\0"
+
+
+def _hidden(parts: _Parts) -> tuple[str, ...]:
+    names = [name for _, name in sorted(parts.names.items())]
+    return unique([*names, parts.trailer] if parts.trailer else names)
