@@ -208,6 +208,7 @@ class StoreBusy(StoreError):
 
     code = "busy"
     retry = Retry.AGAIN
+    wait: float = 0.0  #: Seconds to let pass before it is looked up.
 
 
 class Ambiguous(StoreError):
@@ -215,6 +216,7 @@ class Ambiguous(StoreError):
 
     code = "ambiguous"
     retry = Retry.AGAIN
+    wait: float = 0.0  #: Seconds to let pass before it is looked up: the store may still be at work.
 
 
 class Uncertain(StoreError):
