@@ -12,7 +12,8 @@ This protects against accidents and exhaustion, not against a picture that takes
 a worker has the rights of its parent, and its answers are pickles.
 """
 
-from imagepipe.workers.executor import CannotStart, Inline, Workers
+from imagepipe.workers.crew import CannotStart
+from imagepipe.workers.executor import Inline, Workers
 from imagepipe.workers.memory import MemoryGate, cores, default_jobs, memory_available
 
 __all__ = ["CannotStart", "Inline", "MemoryGate", "Workers", "cores", "default_jobs", "memory_available"]

@@ -1,39 +1,32 @@
-"""What runs in the processes that the workers consist of. Imported there, by `processes.py`."""
+"""What runs in a worker process. Imported there, by `processes.py` or the forkserver."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import logging
 import math
 import os
-import select
+import selectors
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
 import traceback
-import warnings
-from logging.handlers import QueueHandler
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from imagepipe import budget
 from imagepipe.errors import ConfigurationError, ImagepipeError, NeedsMemory
 from imagepipe.workers import wire
+from imagepipe.workers.logs import forward_logs
 from imagepipe.workers.memory import address_space, shown
 from imagepipe.workers.wire import Channel, Gone
 
-#: What the forkserver is told: fork (with two sockets), or kill this process.
-ORDER = struct.Struct("!cq")
-#: What the forkserver tells of a process: its id (or a negative errno), and at last how it ended.
-NUMBER = struct.Struct("!q")
 #: Exit status of a worker that ended itself since it had taken too much memory.
 OUT_OF_MEMORY = 86
 
-_BETWEEN_LOOKS = 0.25  # seconds; how often the memory of a worker is looked at where no limit can be set
+_BETWEEN_LOOKS = 0.25  # seconds; how often a worker looks at its memory, or for its parent, where nobody tells it
 
 
 def preload(modules: tuple[str, ...]) -> None:
@@ -43,135 +36,39 @@ def preload(modules: tuple[str, ...]) -> None:
             importlib.import_module(name)
 
 
-# -- the forkserver ----------------------------------------------------------------------------
-
-
-def serve(control_number: int, parent: int, modules: tuple[str, ...]) -> None:
-    """Fork a worker whenever the parent asks for one; end, with all of them, when it is gone."""
-    _harmless()
-    preload(modules)
-    gc.collect()
-    gc.freeze()  # so that pages stay shared: a collection in a worker does not write to them
-    control = socket.socket(fileno=control_number)
-    wake, woken = socket.socketpair()
-    for end in (wake, woken):
-        end.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # else the wake-up is not written
-    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-    workers: dict[int, int] = {}  # process id -> descriptor of its status pipe
-    try:
-        while os.getppid() == parent:  # another process may hold the other end of `control` open
-            readable, _, _ = select.select([control, wake], [], [], 1.0)
-            if wake in readable:
-                with contextlib.suppress(BlockingIOError):
-                    wake.recv(4096)
-                _reap(workers)
-            if control in readable:
-                data, descriptors, _, _ = socket.recv_fds(control, ORDER.size, 2)
-                if not data:
-                    break
-                order, pid = ORDER.unpack(data)
-                if order == b"K":
-                    if pid in workers:  # not reaped, so the number is still its own
-                        _kill_group(pid)
-                elif len(descriptors) == 2:
-                    _fork(descriptors[0], descriptors[1], workers, [control, wake, woken])
-    finally:
-        for pid in workers:
-            _kill_group(pid)
-
-
-def _fork(task: int, status: int, workers: dict[int, int], mine: list[socket.socket]) -> None:
-    """Start a worker that is spoken to over the socket `task`; tell what becomes of it over `status`."""
-    server = os.getpid()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # threads of a preloaded library: they are idle, and not needed
-            pid = os.fork()
-    except OSError as error:
-        os.write(status, NUMBER.pack(-(error.errno or 1)))
-        os.close(task)
-        os.close(status)
-        return
-    if pid == 0:
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for end in mine:
-                end.close()
-            for descriptor in (status, *workers.values()):
-                os.close(descriptor)
-            os.setsid()  # a group of its own, to be killed with all that it starts
-            _die_with(server)
-            work(socket.socket(fileno=task))
-        except BaseException:  # noqa: BLE001 - nothing may get back into the loop of the forkserver
-            traceback.print_exc()
-        finally:
-            _leave()
-    os.close(task)
-    workers[pid] = status
-    with contextlib.suppress(OSError):
-        os.write(status, NUMBER.pack(pid))
-
-
-def _reap(workers: dict[int, int]) -> None:
-    """See to the workers that have ended."""
-    for pid in list(workers):
-        if hasattr(os, "waitid"):
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                continue
-            _kill_group(pid)  # what it started; before it is reaped, while the number is still its own
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if not ended:
-            continue
-        if not hasattr(os, "waitid"):
-            _kill_group(pid)
-        pipe = workers.pop(pid)
-        with contextlib.suppress(OSError):  # the parent may have lost interest
-            os.write(pipe, NUMBER.pack(os.waitstatus_to_exitcode(status)))
-        os.close(pipe)
-
-
-def _kill_group(pid: int) -> None:
-    """Kill a worker and what it started. It may have ended, or not yet have its own group."""
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent` ends, however it ends (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
-    if os.getppid() != parent:
-        _leave()
-
-
-def _leave() -> NoReturn:
+def leave() -> NoReturn:
+    """End this process without what Python does at its end: that is for the parent."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(0)
 
 
-# -- a worker ----------------------------------------------------------------------------------
-
-
-def spawned(sock: socket.socket, modules: tuple[str, ...]) -> None:
-    """Be a worker in a process that was started for this alone."""
-    _harmless()
+def spawned(sock: socket.socket, modules: tuple[str, ...], parent: int | None = None) -> None:
+    """Be a worker in a process that was started for this alone. It ends with the process `parent`."""
+    take_leave()
+    threading.Thread(target=_end_with, args=(sock, parent), daemon=True).start()
     preload(modules)
     try:
         work(sock)
     finally:
-        _leave()
+        leave()
 
 
-def _harmless() -> None:
+def _end_with(sock: socket.socket, parent: int | None) -> NoReturn:
+    """End this process, and what it started, when its parent is gone, whatever it is at."""
+    with selectors.DefaultSelector() as waiting, contextlib.suppress(OSError):
+        waiting.register(sock, selectors.EVENT_READ)
+        while parent is None or os.getppid() == parent:
+            time.sleep(_BETWEEN_LOOKS)
+            if waiting.select(0) and not sock.recv(1, socket.MSG_PEEK):
+                break
+    if sys.platform != "win32":
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def take_leave() -> None:
     """Take leave of the terminal: Ctrl-C is for the parent to decide, results are for it to print."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
@@ -191,9 +88,8 @@ def work(sock: socket.socket) -> None:
         sys.path[:] = settings["path"]
         limits = _Limits(settings["cpu_seconds"], settings["memory"])
         _first_to_go()
-        _forward_logs(channel)
-        if settings["granting"]:
-            budget.set_keeper(lambda size: _reserve(channel, size))
+        forward_logs(channel)
+        budget.set_keeper(lambda size: _reserve(channel, size))
         channel.send(wire.READY, [])
         while True:
             _, about = channel.receive()
@@ -334,39 +230,3 @@ def _peak() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-# -- what is logged ----------------------------------------------------------------------------
-
-
-class _ToParent(QueueHandler):
-    """Sends log records to the parent, at once, so that they also tell of a crash."""
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(None)  # type: ignore[arg-type]  # there is no queue
-        self.channel = channel
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            pieces = wire.pickled(record.__dict__, "a log record")
-        except ConfigurationError:  # `extra` may hold anything
-            plain = logging.makeLogRecord({key: value for key, value in record.__dict__.items()
-                                           if isinstance(value, (str, int, float, type(None)))})
-            pieces = wire.pickled(plain.__dict__, "a log record")
-        with contextlib.suppress(Gone):
-            self.channel.send(wire.LOG, pieces)
-
-
-def _forward_logs(channel: Channel) -> None:
-    log = logging.getLogger("imagepipe")
-    log.propagate = False
-    log.handlers = [_ToParent(channel)]
-    warned = logging.getLogger("imagepipe.warnings")
-
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-        warned.warning("%s: %s (%s, line %d)", category.__name__, message, filename, lineno)
-
-    warnings.showwarning = show
-
-
-__all__ = ["NUMBER", "ORDER", "OUT_OF_MEMORY", "preload", "serve", "spawned", "work"]

@@ -50,10 +50,8 @@ def default_budget() -> int:
 
 def cores(root: Path = Path("/")) -> int:
     """Return how many processors this process may use: its affinity, and the quota of its control groups."""
-    count: int | None = None
-    with suppress(AttributeError):  # Python 3.13 has the first, Linux the second
-        count = os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0))
-    count = count or os.cpu_count() or 1
+    with_affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    count = len(with_affinity(0)) if with_affinity is not None else os.cpu_count() or 1
     for folder in _groups(root, "cpu"):
         quota = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
         if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):  # else `max` or -1: no quota
@@ -180,8 +178,8 @@ class MemoryGate:
         Raises `NeedsMemory` if that is more than the budget.
         """
         if size > self.budget:
-            raise NeedsMemory(f"this picture needs about {shown(size)} of memory, and {shown(self.budget)} may be used; "
-                              "raise --memory, or make the picture smaller")
+            raise NeedsMemory(f"this picture needs about {shown(size)} of memory, and {shown(self.budget)} may be "
+                              "used; raise --memory, or make the picture smaller")
         with self._changed:
             if size <= self._held.get(holder, 0):
                 return True

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from imagepipe.workers import wire
-from imagepipe.workers.child import NUMBER, ORDER
-from imagepipe.workers.wire import Channel, Gone
+from imagepipe.workers.wire import NUMBER, ORDER, Channel, Gone
 
 #: How long a process may take until it can work: an interpreter and its imports, from a cold disk.
 START_SECONDS = 60.0
@@ -34,7 +33,6 @@ class Settings:
 
     cpu_seconds: float | None
     memory: int | None
-    granting: bool
     preload: tuple[str, ...]
 
 
@@ -82,13 +80,15 @@ def starter(method: str | None, settings: Settings) -> Starter:
 def _command(code: str) -> list[str]:
     """Return the command of an interpreter like this one, which finds modules as this one does.
 
+    `code` is a module of this package, and what to do with it.
+
     The search path is set by the first statement, before anything is imported that a file in the
     current folder could stand in for. The caller's main module is not imported.
     """
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # what multiprocessing uses
     path = ascii([str(entry) for entry in sys.path])
     return [_interpreter(), *flags, "-c", f"import sys; sys.path[:] = {path}; "
-                                          f"from imagepipe.workers import child; {code}"]
+                                          f"from imagepipe.workers import {code}"]
 
 
 def _interpreter() -> str:
@@ -111,8 +111,7 @@ def _environment() -> dict[str, str]:
 
 def _welcome(process: Process, settings: Settings) -> None:
     """Tell a new worker its settings and wait until it is ready."""
-    told = {"path": process.path, "cpu_seconds": settings.cpu_seconds, "memory": settings.memory,
-            "granting": settings.granting}
+    told = {"path": process.path, "cpu_seconds": settings.cpu_seconds, "memory": settings.memory}
     deadline = time.monotonic() + START_SECONDS
     try:
         process.channel.send(wire.SETTINGS, [bytearray(pickle.dumps(told))], deadline)
@@ -179,7 +178,7 @@ class _Forking:
 
     def _launch(self) -> None:
         control, theirs = socket.socketpair()
-        code = f"child.serve({theirs.fileno()}, {os.getpid()}, {self.settings.preload!r})"
+        code = f"forkserver; forkserver.serve({theirs.fileno()}, {os.getpid()}, {self.settings.preload!r})"
         try:
             with theirs:
                 self._server = subprocess.Popen(
@@ -222,11 +221,12 @@ class _Forked:
 
     def kill(self) -> None:
         with self._lock:
-            for _ in range(50):  # it may be told to die before it is told to us
+            deadline = time.monotonic() + _END_SECONDS
+            while time.monotonic() < deadline:  # it can have begun before its number is told to us
                 self._look()
                 if self._told or self._closed:
                     break
-                time.sleep(0.01)
+                time.sleep(0.005)
             pid = self._number(0)
         if pid > 0:
             self.starter.kill(pid)
@@ -287,13 +287,14 @@ class _Spawning:
         """Nothing is shared."""
 
     def _posix(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        code = f"import socket; child.spawned(socket.socket(fileno={theirs.fileno()}), {self.settings.preload!r})"
+        code = (f"child; import socket; child.spawned(socket.socket(fileno={theirs.fileno()}), "
+                f"{self.settings.preload!r}, {os.getpid()})")
         return subprocess.Popen(_command(code), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
                                 env=_environment(), start_new_session=True)
 
     def _windows(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         """Start a process and hand it the socket through its standard input, as Windows has it."""
-        code = ("import socket; child.spawned(socket.fromshare(sys.stdin.buffer.read()), "
+        code = ("child; import socket; child.spawned(socket.fromshare(sys.stdin.buffer.read()), "
                 f"{self.settings.preload!r})")
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         popen = subprocess.Popen(_command(code), stdin=subprocess.PIPE, env=_environment(), creationflags=flags)

@@ -27,6 +27,11 @@ _BUFFER = 1 << 20
 TASK, BEGUN, RESULT, RAISED, LOG, RESERVE, GRANTED, REFUSED, READY, SETTINGS = (
     b"T", b"B", b"V", b"X", b"L", b"M", b"G", b"N", b"R", b"S")
 
+#: What the forkserver is told: fork (with two sockets), or kill this process.
+ORDER = struct.Struct("!cq")
+#: What the forkserver tells of a process: its id (or a negative errno), and at last how it ended.
+NUMBER = struct.Struct("!q")
+
 
 class Gone(Exception):
     """The other side closed the socket, or its process has ended."""
@@ -67,7 +72,7 @@ def pickled(value: object, what: str) -> list[bytes | bytearray]:
         _Pickler(pieces, protocol=5).dump(value)
     except (ConfigurationError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - pickling runs the methods of any class
+    except Exception as error:  # pickling runs the methods of any class
         raise ConfigurationError(f"{what} cannot be sent between processes ({type(error).__name__}: {error}); use what "
                                  "pickles, defined at the top of a module, or jobs=0") from error
     return pieces.pieces
