@@ -213,3 +213,12 @@ def in_gif(data: bytes, *blocks: bytes) -> bytes:
 def gif_extension(label: int, *parts: bytes) -> bytes:
     """A GIF extension of sub-blocks."""
     return bytes((0x21, label)) + b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
+
+
+def other_eyes(data: bytes, *, fail_on: str = "warning") -> tuple[tuple[int, int, int], bytes]:
+    """Size, bands and pixels of all frames as libvips decodes them, which is not Pillow."""
+    import pyvips
+
+    options = {} if data[:3] == b"\xff\xd8\xff" or data[:4] == b"\x89PNG" else {"n": -1}
+    image = pyvips.Image.new_from_buffer(data, "", fail_on=fail_on, **options)
+    return (image.width, image.height, image.bands), bytes(image.write_to_memory())
