@@ -277,6 +277,7 @@ def exchange(send: Callable[[httpx.Request], httpx.Response], method: str, url: 
         problem = _problem(error)
     except BrokenOff as error:
         problem = error.with_traceback(None)
+        problem.__context__ = None
     # Raised out here, with no cause: the frames below hold the bytes of the request, the secret among
     # them, and would be shown by whatever prints tracebacks with their variables.
     raise problem
