@@ -33,7 +33,7 @@ _INCLUDES = frozenset({"bulk_pricing_rules", "channels", "custom_fields", "image
 _PLAIN: dict[str, Any] = {
     "type": "physical", "description": "", "weight": 1, "width": 0, "depth": 0, "height": 0, "price": 10,
     "cost_price": 0, "retail_price": 0, "sale_price": 0, "map_price": 0, "tax_class_id": 0, "product_tax_code": "",
-    "calculated_price": 10, "categories": [], "brand_id": 0, "option_set_id": None, "option_set_display": "right",
+    "calculated_price": 10, "categories": [], "brand_id": 0, "option_set_id": 0, "option_set_display": "right",
     "inventory_level": 0, "inventory_warning_level": 0, "inventory_tracking": "none", "reviews_rating_sum": 0,
     "reviews_count": 0, "total_sold": 0, "fixed_cost_shipping_price": 0, "is_free_shipping": False, "is_visible": True,
     "is_featured": False, "related_products": [-1], "warranty": "", "bin_picking_number": "",

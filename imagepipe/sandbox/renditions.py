@@ -45,10 +45,10 @@ def _make(image: Image, data: bytes, width: int, height: int) -> bytes:
     fits = image.width <= width and image.height <= height
     if fits and (image.frames > 1 or image.format == "gif"):
         return data  # a small animation stays one
+    from PIL import Image as pillow
+
     file = io.BytesIO()
     if image.format == "wbmp":
-        from PIL import Image as pillow
-
         rows = (image.width + 7) // 8 * image.height
         picture = pillow.frombytes("1", (image.width, image.height), data[-rows:])
     else:
@@ -62,6 +62,8 @@ def _make(image: Image, data: bytes, width: int, height: int) -> bytes:
     picture.thumbnail((width, height))
     picture.info.clear()
     kind = {"jpg": "JPEG", "gif": "GIF", "webp": "WEBP"}.get(rendition_extension(image), "PNG")
+    if kind == "GIF":
+        picture = picture.quantize(method=pillow.Quantize.FASTOCTREE)  # the usual way takes seconds
     picture.save(file, kind, **({"quality": 85} if kind in ("JPEG", "WEBP") else {}))
     return file.getvalue()
 

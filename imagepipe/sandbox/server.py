@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(414)
             return
         path, _, query = _target(self.path).partition("?")
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = {name.lower(): value.strip() for name, value in self.headers.items()}
         request = Incoming(self.command, path, query, headers, b"", self._number)
         site = self.server.site
         answer: Answer | None
