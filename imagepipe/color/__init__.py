@@ -1,8 +1,12 @@
 """What the numbers in a picture's pixels mean, and how they become sRGB.
 
-`profiles` judges ICC profiles, by what they do and never by their names.
+`profiles` judges ICC profiles by what they do, `space` reads what containers say in numbers, `convert`
+brings pictures to sRGB; `inks` stands in where a CMYK picture has no profile, `hdr` tones down
+PQ and HLG, and `build` writes profiles.
 """
 
+from imagepipe.color.convert import to_srgb
 from imagepipe.color.profiles import is_broken_profile, is_srgb_profile
+from imagepipe.color.space import is_srgb, profile_of
 
-__all__ = ["is_broken_profile", "is_srgb_profile"]
+__all__ = ["is_broken_profile", "is_srgb", "is_srgb_profile", "profile_of", "to_srgb"]

@@ -1,0 +1,147 @@
+"""Pictures brought to sRGB, 8 bits a channel, by what their containers say of colour."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+
+from PIL import Image, ImageCms
+
+from imagepipe.asset import Color
+from imagepipe.color.build import gray_profile, matrix_profile
+from imagepipe.color.hdr import toned
+from imagepipe.color.inks import default_cmyk
+from imagepipe.color.profiles import is_broken_profile, opened
+from imagepipe.color.space import Space, is_srgb, stated
+
+__all__ = ["to_srgb"]
+
+_BROKEN = "a broken colour profile, so sRGB is assumed"
+_EXACT = 400_000  # pixels up to which each one is computed, where a table of 33 steps would do for more
+_STEPS_33 = 33 << 16  # cmsFLAGS_GRIDPOINTS(33) of lcms2.h
+_KEPT = 12  # transforms; one of inks has 7 MB
+
+_transforms: OrderedDict[tuple[bytes, str, bool], ImageCms.ImageCmsTransform] = OrderedDict()
+_lock = threading.Lock()
+
+
+def to_srgb(image: Image.Image, color: Color, *, cmyk_profile: bytes | None = None) -> tuple[Image.Image, str]:
+    """Return the picture in sRGB, and one sentence on what was done: '' where nothing had to be.
+
+    The result is `RGB`, `RGBA`, `L` or `LA`, grey stays grey, alpha is not touched, and the image
+    given is not changed (it is returned itself where it is right as it is). Of several
+    statements on colour the one counts that `is_srgb` says. Inks go through the embedded profile,
+    else `cmyk_profile`, else the model in `inks`; Lab is CIELAB under D50, as in TIFF.
+
+    The intent is relative colorimetric with black-point compensation: white becomes white,
+    black becomes black, and a colour that sRGB has stays what it is, which is what a product
+    photograph is for. Perceptual would move those too, differently with each maker's profile,
+    and does the same wherever a profile is only a matrix. Colours outside sRGB come out at its edge.
+
+    Matrix profiles are exact to 1 of 255. Tables (inks, Lab) are computed pixel by pixel in small
+    pictures; in large ones through a lattice, within 2 of 255 but for about 1 in 150 colours at
+    the edge of sRGB, where a channel that is nearly 0 may differ by more.
+    """
+    image = _plain(image)
+    if image.mode == "CMYK":
+        return _from_inks(image, color.icc, cmyk_profile)
+    if image.mode == "LAB":
+        return _through(image, b"", "RGB"), "converted from Lab to sRGB"
+    channels = "gray" if image.mode in ("L", "LA") else "rgb"
+    if is_srgb(color, channels):
+        broken = color.icc is not None and stated(color) is None and is_broken_profile(color.icc, channels)
+        return image, _BROKEN if broken else ""
+    space = stated(color)
+    if space is not None:
+        return _from_space(image, space)
+    icc = color.icc or b""
+    return _converted(image, icc), f"converted from {_name(icc)} to sRGB"
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the picture in one of the modes that are worked on, without `info`."""
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
+        wide = "RGBA" if image.has_transparency_data else "RGB"
+        image = image.convert("L" if image.mode in ("1", "I", "F") or image.mode.startswith("I;") else wide)
+    elif image.info:
+        image = image.copy()
+    image.info = {}
+    return image
+
+
+def _from_inks(image: Image.Image, embedded: bytes | None, given: bytes | None) -> tuple[Image.Image, str]:
+    if embedded is not None and not is_broken_profile(embedded, "cmyk"):
+        return _through(image, embedded, "RGB"), f"converted from CMYK ({_name(embedded)}) to sRGB"
+    note = "" if embedded is None else "; its own profile is broken"
+    if given is not None and not is_broken_profile(given, "cmyk"):
+        return _through(image, given, "RGB"), f"converted from CMYK ({_name(given)}, as asked for) to sRGB{note}"
+    return (_through(image, default_cmyk(), "RGB"),
+            f"converted from CMYK without a profile to sRGB, taken as offset print on coated paper{note}")
+
+
+def _from_space(image: Image.Image, space: Space) -> tuple[Image.Image, str]:
+    if space.narrow:
+        bands = len(image.getbands())
+        stretched = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)]
+        kept = list(range(256))
+        image = image.point(stretched * (bands - 1) + kept if image.mode.endswith("A") else stretched * bands)
+    if space.high:
+        return toned(image, space), f"toned down from high dynamic range ({space.high.upper()}) to sRGB"
+    note = f"converted from {'narrow range' if space.narrow else space.name} to sRGB"
+    if image.mode in ("L", "LA"):
+        return (image if space.curve is None else _converted(image, gray_profile(space.curve))), note
+    return _converted(image, matrix_profile(space.points, space.curve)), note
+
+
+def _converted(image: Image.Image, icc: bytes) -> Image.Image:
+    """Return a grey or RGB picture sent through a profile for it."""
+    if image.mode not in ("L", "LA"):
+        return _through(image, icc, image.mode)
+    greys = Image.frombytes("L", (256, 1), bytes(range(256)))
+    table = list(_through(greys, icc, "RGB").getchannel("G").tobytes())
+    return image.point(table if image.mode == "L" else [*table, *range(256)])
+
+
+def _through(image: Image.Image, icc: bytes, mode: str) -> Image.Image:
+    """Return the picture sent through a profile to sRGB, as `mode`; no profile means Lab."""
+    transform = _transform(icc, image.mode, exact=image.width * image.height <= _EXACT)
+    result = transform.apply(image, Image.new(mode, image.size))
+    result.info = {}  # the profile of sRGB, which nobody needs to be told
+    return result
+
+
+def _transform(icc: bytes, mode: str, *, exact: bool) -> ImageCms.ImageCmsTransform:
+    """Return the way from a profile to sRGB; building one of inks takes a second, so some are kept.
+
+    littleCMS lets threads share one.
+    """
+    key = (hashlib.sha256(icc).digest(), mode, exact)
+    with _lock:  # also while building: two threads with the same inks want it once
+        if key in _transforms:
+            _transforms.move_to_end(key)
+            return _transforms[key]
+        source = opened(icc) if icc else ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION)
+        if not source.profile.is_matrix_shaper:
+            tables = _STEPS_33 if mode == "CMYK" else int(ImageCms.Flags.HIGHRESPRECALC)
+            flags |= int(ImageCms.Flags.NOOPTIMIZE) if exact else tables
+        built = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, _OUT.get(mode, "RGB"),
+                                        ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags(flags))
+        _transforms[key] = built
+        if len(_transforms) > _KEPT:
+            _transforms.popitem(last=False)
+    return built
+
+
+_OUT = {"RGBA": "RGBA"}
+
+
+def _name(icc: bytes) -> str:
+    """Return what a profile calls itself, fit for a sentence."""
+    try:
+        said = opened(icc).profile.profile_description or ""
+    except (OSError, ValueError, ImageCms.PyCMSError):
+        said = ""
+    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+    return shown[:60] or "the embedded profile"
