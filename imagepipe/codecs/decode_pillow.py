@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from imagepipe.asset import Color
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, join, opaque, plain
 from imagepipe.codecs.header import Header
-from imagepipe.errors import Corrupt, TooManyFrames, TooManyPixels
+from imagepipe.errors import Corrupt, FormatNotAllowed, TooManyFrames, TooManyPixels
 
 __all__ = ["PLUGINS", "frames", "metadata", "nclx", "open_one", "peek", "still", "too_many_frames", "too_many_pixels"]
 
@@ -52,7 +52,14 @@ def too_many_frames(frames: int | str, most: int) -> TooManyFrames:
 
 def peek(data: bytes, format: str) -> Header:
     """Return what Pillow says of a picture before it decodes it. Raises whatever its plugin raises."""
-    with open_one(data, format) as image:
+    try:
+        opened = open_one(data, format)
+    except UnidentifiedImageError:
+        if (kind := _rare_kind(data, format)) is not None:
+            raise FormatNotAllowed(f"{kind} cannot be decoded here; save it with 8 bits a channel, as PNG or JPEG"
+                                   ) from None
+        raise
+    with opened as image:
         frames = int(getattr(image, "n_frames", 1)) if format == "avif" else 1  # of others it would be counted, slowly
         exif = image.getexif() if format == "avif" else {}
         orientation = exif.get(_SOFTWARE_ORIENTATION, 1)
@@ -60,18 +67,44 @@ def peek(data: bytes, format: str) -> Header:
         return Header(
             format=format, width=image.width, height=image.height, frames=frames,
             has_alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent,
-            bit_depth=_depth(image), channels=_CHANNELS.get(image.mode, "rgb"),
+            bit_depth=_depth(image, data), channels=_CHANNELS.get(image.mode, "rgb"),
             orientation=orientation if type(orientation) is int and 1 <= orientation <= 8 else 1,
             color=_color(image, data, format), loop=0 if frames > 1 else None,
             notes=_about(image, format))
 
 
-def _depth(image: Image.Image) -> int:
-    """Return the bits a channel of an opened picture."""
+def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Return the bits a channel of an opened picture; Pillow itself says it only for grey ones."""
     bits = _tag(image, _BITS)
     if isinstance(bits, tuple) and bits and isinstance(bits[0], int):
         return bits[0]
+    if image.format == "AVIF" and 0 < (at := data.find(b"pixi", 0, 1 << 16)) < len(data) - 9:
+        return data[at + 9]  # the first channel's, in the box that states them (ISO 23008-12, 6.5.6)
+    if image.format == "JPEG2000" and 0 < (at := data.find(b"ihdr", 0, 512)) < len(data) - 14:
+        return (data[at + 14] & 0x7F) + 1  # ISO 15444-1, I.5.3.1
+    if image.format == "PPM" and image.tile and isinstance(args := image.tile[0].args, tuple):
+        return 16 if any(isinstance(value, int) and value > 255 for value in args) else 8
     return {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
+
+
+def _rare_kind(data: bytes, format: str) -> str | None:
+    """Name the kind of a TIFF or PSD that Pillow has no decoder for; None where its header makes no sense."""
+    if format == "psd" and len(data) > 26:
+        version, _, _, _, depth, mode = struct.unpack(">HxxxxxxHIIHH", data[4:26])
+        if version == 2:
+            return "a large Photoshop picture (PSB)"
+        return f"a Photoshop picture of {depth} bits a channel, mode {mode}," if depth in (1, 8, 16, 32) else None
+    if format != "tiff":
+        return None
+    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8] if data[2:3] not in b"+" else data[:16])
+    file = io.BytesIO(data)
+    file.seek(directory.next)
+    directory.load(file)
+    width, bits = directory.get(256), directory.get(_BITS)
+    if not isinstance(width, int) or not isinstance(bits, tuple):
+        return None
+    numbers = {2: " signed", 3: " floating-point"}.get(next(iter(directory.get(_FORMAT, (1,))), 1), "")
+    return f"a TIFF of {len(bits)} x {bits[0]}{numbers} bits (photometric {directory.get(_PHOTOMETRIC)})"
 
 
 def _tag(image: Image.Image, tag: int) -> Any:
