@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -291,6 +292,57 @@ def upload(
                 book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
 
     return Run(outcomes, stop=stop, run_id=run_id, planning=planning, on_outcome=write_down, on_end=end)
+
+
+def recover(source: Source, store: Store, *, ledger: str | os.PathLike[str], command: str = "",
+            executor: Executor | None = None, jobs: int | None = None, **options: Any) -> Run:
+    """Write down in `ledger` which pictures of `source` the store already holds, by their names; send nothing.
+
+    What the store has is `skipped`, what it has not `planned`. Takes the options of `upload` that
+    concern sources.
+    """
+    from imagepipe.stages import Read, Upload
+
+    assets = numbered(source, needs_product=True, **_only_known(options, SOURCE_OPTIONS))
+    stop, stack = Stop(), contextlib.ExitStack()
+    book = stack.enter_context(Ledger.open(ledger))
+    run_id = book.begin_run(store.identity, command=command)
+    recorder = Upload(store, book, run_id, recording=True, checksum=True, settings=repr(Shaping().pipeline()))
+    if executor is None:
+        executor = stack.enter_context(_workers(jobs, None, 60.0))
+    outcomes = run(assets, Pipeline((Read(), recorder)), executor=executor, stop=stop)
+
+    def end(summary: Summary) -> None:
+        with stack:
+            book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
+
+    return Run(outcomes, stop=stop, run_id=run_id, planning=True, on_end=end)
+
+
+def set_aside(ledger: Path) -> Path | None:
+    """Give a damaged ledger another name, so that a new one can be built; return that name.
+
+    None where there is none. Raises `ConfigurationError` where it is in order, and `LedgerLocked`
+    where a run holds it.
+    """
+    from imagepipe.errors import LedgerDamaged
+
+    if not ledger.exists() or ledger.stat().st_size == 0:
+        return None
+    try:
+        with Ledger.open(ledger) as book:
+            if not book.is_new and book.runs():
+                raise ConfigurationError(f"the ledger {ledger} is in order; move it away first to build another")
+            return None
+    except LedgerDamaged:
+        kept = next(name for number in count(1) if not (name := ledger.with_name(f"{ledger.name}.damaged-{number}")
+                                                        ).exists())
+        ledger.rename(kept)
+        for suffix in ("-wal", "-shm"):  # what belongs to the damaged file goes with it
+            beside = ledger.with_name(ledger.name + suffix)
+            if beside.exists():
+                beside.rename(kept.with_name(kept.name + suffix))
+        return kept
 
 
 def plan(source: Source, store: Store | None = None, **options: Any) -> Run:

@@ -27,3 +27,18 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as `surrogateescape` keeps it
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(7_999_321), size(532), size(48_200)
+    ('8.0 MB', '532 bytes', '48.2 kB')
+    """
+    if count < 1000:
+        return f"{count} bytes"
+    for unit in ("kB", "MB", "GB"):
+        count_in_unit = count / {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+        if count_in_unit < 999.95 or unit == "GB":
+            return f"{count_in_unit:.1f} {unit}"
+    raise AssertionError  # the last unit takes everything

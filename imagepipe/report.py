@@ -19,16 +19,18 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from imagepipe.errors import ConfigurationError, ImagepipeError
-from imagepipe.outcome import Outcome, Status, Summary
-from imagepipe.plain import plain
+from imagepipe.outcome import Status
+from imagepipe.plain import plain, size
 
 
 class Report(Protocol):
-    """Takes outcomes as they come, and the summary at the end."""
+    """Takes the JSON lines of outcomes as they come, and that of the summary at the end."""
 
-    def add(self, outcome: Outcome) -> None: ...
+    def add(self, line: dict[str, Any], preview: bytes | None = None) -> None:
+        """Take one outcome, and perhaps a small JPEG of its picture."""
+        ...
 
-    def close(self, summary: Summary) -> None:
+    def close(self, summary: dict[str, Any]) -> None:
         """Put the report in its place. Raises `ImagepipeError` where that cannot be done."""
         ...
 
@@ -65,21 +67,21 @@ class _File:
     def begin(self) -> None:
         """Write what comes before the first outcome."""
 
-    def row(self, outcome: Outcome) -> None:
+    def row(self, line: dict[str, Any], preview: bytes | None) -> None:
         """Write one outcome."""
         raise NotImplementedError
 
-    def end(self, summary: Summary) -> None:
+    def end(self, summary: dict[str, Any]) -> None:
         """Write what comes after the last outcome."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, line: dict[str, Any], preview: bytes | None = None) -> None:
         if self._error is None:
             try:
-                self.row(outcome)
+                self.row(line, preview)
             except OSError as error:  # a full disk: the run goes on, and the report says at the end why it is not there
                 self._error = error
 
-    def close(self, summary: Summary) -> None:
+    def close(self, summary: dict[str, Any]) -> None:
         try:
             if self._error is not None:
                 raise self._error
@@ -101,11 +103,11 @@ class _File:
 class _Jsonl(_File):
     """The JSON lines, as `--json` prints them."""
 
-    def row(self, outcome: Outcome) -> None:
-        self.file.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+    def row(self, line: dict[str, Any], preview: bytes | None) -> None:
+        self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
-    def end(self, summary: Summary) -> None:
-        self.file.write(json.dumps(summary.to_dict(), ensure_ascii=False) + "\n")
+    def end(self, summary: dict[str, Any]) -> None:
+        self.file.write(json.dumps(summary, ensure_ascii=False) + "\n")
 
 
 #: Columns of the CSV report: those of a manifest first, so that the file can be given back as a source.
@@ -123,9 +125,8 @@ class _Csv(_File):
         self._writer = csv.writer(self.file, quoting=csv.QUOTE_ALL)
         self._writer.writerow(COLUMNS)
 
-    def row(self, outcome: Outcome) -> None:
-        values = outcome.to_dict()
-        self._writer.writerow([guarded(values[column]) for column in COLUMNS])
+    def row(self, line: dict[str, Any], preview: bytes | None) -> None:
+        self._writer.writerow([guarded(line.get(column)) for column in COLUMNS])
 
 
 def guarded(value: Any) -> str:
@@ -188,20 +189,19 @@ class _Html(_File):
             "<h1>What became of each picture</h1>\n")
         self._rows: dict[bool, list[str]] = {True: [], False: []}  # what needs a look comes first
 
-    def row(self, outcome: Outcome) -> None:
-        needs_a_look = outcome.failed or (outcome.status is Status.PLANNED and bool(outcome.reason))
-        self._rows[needs_a_look].append(_table_row(outcome))
+    def row(self, line: dict[str, Any], preview: bytes | None) -> None:
+        needs_a_look = line["status"] == Status.FAILED or (line["status"] == Status.PLANNED and bool(line["reason"]))
+        self._rows[needs_a_look].append(_table_row(line, preview))
 
-    def end(self, summary: Summary) -> None:
-        values = summary.to_dict()
-        counts = [("pictures", summary.total), *((str(status), values[str(status)]) for status in Status)]
+    def end(self, summary: dict[str, Any]) -> None:
+        counts = [("pictures", summary["total"]), *((str(status), summary[str(status)]) for status in Status)]
         items = "".join(f"<li><b>{count:,}</b> {_escape(word)}</li>" for word, count in counts
                         if count or word == "pictures")
-        run = f"Run {_escape(summary.run_id)}, " if summary.run_id else ""
-        self.file.write(f'<p class="soft">{run}{summary.seconds:.1f} s, exit code {int(summary.exit_code)}</p>\n'
+        run = f"Run {_escape(summary['run_id'])}, " if summary["run_id"] else ""
+        self.file.write(f'<p class="soft">{run}{summary["seconds"]:.1f} s, exit code {summary["exit_code"]}</p>\n'
                         f'<ul class="totals">{items}</ul>\n')
-        if summary.stopped:
-            self.file.write(f'<p class="failed">Stopped early: {_escape(summary.stopped)}</p>\n')
+        if summary["stopped"]:
+            self.file.write(f'<p class="failed">Stopped early: {_escape(summary["stopped"])}</p>\n')
         self.file.write('<table><thead><tr><th></th><th>Picture</th><th>Product</th><th>What was done, and why</th>'
                         '<th class="size">Size</th></tr></thead><tbody>\n')
         for needs_a_look in (True, False):
@@ -213,27 +213,24 @@ def _escape(text: Any) -> str:
     return html.escape(plain(str(text)), quote=True)
 
 
-def _table_row(outcome: Outcome) -> str:
-    from imagepipe.cli.show import size
-
-    asset, values = outcome.asset, outcome.to_dict()
-    preview = ""
-    if asset.preview:
-        preview = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(asset.preview).decode("ascii")}">'
-    name = _escape(asset.source)
-    if asset.location and "://" not in asset.location:
-        address = "file://" + quote(os.fsencode(asset.location))
-        name = f'<a href="{html.escape(address, quote=True)}" rel="noreferrer">{name}</a>'
-    where = f'<div class="soft">row {asset.origin.row_number} of {_escape(Path(asset.origin.manifest or "").name)}</div>' \
-        if asset.origin.row_number else ""
+def _table_row(line: dict[str, Any], preview: bytes | None) -> str:
+    picture = ""
+    if preview:
+        picture = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(preview).decode("ascii")}">'
+    name, image = _escape(line["source"]), line["image"]
+    if image and "://" not in image and image.startswith("/"):
+        name = f'<a href="file://{html.escape(quote(image), quote=True)}" rel="noreferrer">{name}</a>'
+    if line["row_number"]:
+        manifest = _escape(Path(line["manifest"] or "").name)
+        name += f'<div class="soft">row {line["row_number"]} of {manifest}</div>'
     product = "<br>".join(_escape(part) for part in (
-        asset.target.sku, f"id {asset.target.product_id}" if asset.target.product_id else None) if part)
-    said = [outcome.reason, *asset.notes, *(f"warning: {word.replace('_', ' ')}" for word in asset.warnings)]
+        line["sku"], f"id {line['product_id']}" if line["product_id"] else None) if part)
+    said = [line["reason"], *line["notes"], *(f"warning: {word.replace('_', ' ')}" for word in line["warnings"])]
     done = "".join(f'<div class="soft">{_escape(text)}</div>' for text in said if text)
-    sizes = " → ".join(size(values[key]) for key in ("bytes_in", "bytes_out") if values[key])
-    pixels = f'<div class="soft">{values["width"]} × {values["height"]}</div>' if values["width"] else ""
-    return (f'<tr><td class="picture">{preview}</td><td class="name">{name}{where}</td><td>{product}</td>'
-            f'<td><span class="{outcome.status}">{outcome.status}</span>{done}</td>'
+    sizes = " → ".join(size(line[key]) for key in ("bytes_in", "bytes_out") if line[key])
+    pixels = f'<div class="soft">{line["width"]} × {line["height"]}</div>' if line["width"] else ""
+    return (f'<tr><td class="picture">{picture}</td><td class="name">{name}</td><td>{product}</td>'
+            f'<td><span class="{_escape(line["status"])}">{_escape(line["status"])}</span>{done}</td>'
             f'<td class="size">{_escape(sizes)}{pixels}</td></tr>\n')
 
 

@@ -20,7 +20,12 @@ _COMMANDS = {
     "upload": "upload",
     "prepare": "prepare",
     "plan": "plan",
+    "inspect": "inspect",
+    "verify": "verify",
+    "undo": "undo",
+    "report": "report",
     "sandbox": "sandbox",
+    "ledger": "ledger",
 }
 
 

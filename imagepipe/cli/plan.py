@@ -7,16 +7,7 @@ from typing import Any
 
 import click
 
-from imagepipe.cli.settings import (
-    Size,
-    access_options,
-    option,
-    running_options,
-    sending_options,
-    shaping_options,
-    source_options,
-)
-from imagepipe.cli.upload import (
+from imagepipe.cli.common import (
     open_store,
     quiet_logging,
     reading,
@@ -25,6 +16,15 @@ from imagepipe.cli.upload import (
     sending,
     shaping_of,
     showing,
+)
+from imagepipe.cli.settings import (
+    Size,
+    access_options,
+    option,
+    running_options,
+    sending_options,
+    shaping_options,
+    source_options,
 )
 from imagepipe.errors import ExitCode
 
@@ -65,8 +65,8 @@ def command(sources: tuple[str, ...], line: int, **options: Any) -> ExitCode:
 
 def estimate(summary: Any, bytes_a_second: int) -> list[str]:
     """Return what an upload of this plan would take: requests, bytes, time."""
-    from imagepipe.cli.show import size
     from imagepipe.outcome import Status
+    from imagepipe.plain import size
 
     sent = summary.counts[Status.PLANNED]
     if not sent:

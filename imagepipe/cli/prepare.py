@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from imagepipe.cli.common import quiet_logging, reading, reports_of, running, shaping_of, showing
 from imagepipe.cli.settings import option, running_options, shaping_options, source_options
-from imagepipe.cli.upload import quiet_logging, reading, reports_of, running, shaping_of, showing
 from imagepipe.errors import ExitCode
 
 

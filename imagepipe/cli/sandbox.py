@@ -6,8 +6,8 @@ import threading
 
 import click
 
+from imagepipe.cli.common import SANDBOX_FOLDER
 from imagepipe.cli.settings import option
-from imagepipe.cli.upload import SANDBOX_FOLDER
 from imagepipe.errors import ExitCode
 
 

@@ -20,42 +20,26 @@ from typing import Any, Self
 import click
 
 from imagepipe.api import Run
-from imagepipe.outcome import Outcome, Status, Summary
-from imagepipe.plain import plain
+from imagepipe.outcome import Status, Summary
+from imagepipe.plain import plain, size
 
 EXAMPLES = 40  #: So many pictures that went well are shown, one line each; then only what did not.
 
 
-def size(count: int) -> str:
-    """Return a number of bytes for people.
-
-    >>> size(7_999_321), size(532), size(48_200)
-    ('8.0 MB', '532 bytes', '48.2 kB')
-    """
-    if count < 1000:
-        return f"{count} bytes"
-    for unit in ("kB", "MB", "GB"):
-        count_in_unit = count / {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
-        if count_in_unit < 999.95 or unit == "GB":
-            return f"{count_in_unit:.1f} {unit}"
-    raise AssertionError  # the last unit takes everything
-
-
-def line(outcome: Outcome) -> str:
-    """Return one outcome as one line of text, unescaped."""
-    asset, delivery = outcome.asset, outcome.asset.delivery
-    to = asset.target.sku or (f"product {asset.target.product_id}" if asset.target.product_id else "")
-    head = f"{outcome.status:<8}  {asset.source}"
-    if outcome.status in (Status.FAILED, Status.SKIPPED) or (outcome.status is Status.PLANNED and outcome.reason):
-        where = f" (row {asset.origin.row_number})" if outcome.failed and asset.origin.row_number else ""
-        return f"{head}{where}: {outcome.reason}"
-    parts = [f"image {delivery.image_id}" if delivery and delivery.image_id else ""]
-    bytes_in = asset.received.size if asset.received else None
-    bytes_out = delivery.size if delivery and delivery.size else len(asset.data) if asset.data else None
+def line(values: dict[str, Any]) -> str:
+    """Return an outcome, given as its JSON line, as one line of text, unescaped."""
+    status, reason = values["status"], values["reason"]
+    to = values["sku"] or (f"product {values['product_id']}" if values["product_id"] else "")
+    head = f"{status:<8}  {values['source']}"
+    if reason and status in (Status.FAILED, Status.SKIPPED, Status.PLANNED):
+        where = f" (row {values['row_number']})" if status == Status.FAILED and values["row_number"] else ""
+        return f"{head}{where}: {reason}"
+    bytes_in, bytes_out = values["bytes_in"], values["bytes_out"]
+    parts = [f"image {values['image_id']}" if values["image_id"] else ""]
     if bytes_in and bytes_out:
         parts.append(size(bytes_out) if bytes_in == bytes_out else f"{size(bytes_in)} -> {size(bytes_out)}")
-    parts.extend(asset.notes or (["untouched"] if asset.lossless and outcome.status is not Status.UPDATED else []))
-    parts.extend(f"warning: {warning.replace('_', ' ')}" for warning in asset.warnings)
+    parts.extend(values["notes"] or (["untouched"] if values["lossless"] and status != Status.UPDATED else []))
+    parts.extend(f"warning: {warning.replace('_', ' ')}" for warning in values["warnings"])
     return f"{head}{f' -> {to}' if to else ''}: {'; '.join(part for part in parts if part)}"
 
 
@@ -139,24 +123,25 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
     wanted = not (quiet or no_progress)
     with _interruptible(run), Progress(total=total, wanted=wanted) as progress, run:
         for outcome in run:
+            values = outcome.to_dict(run.run_id)
             for report in reports:
-                report.add(outcome)
+                report.add(values, outcome.asset.preview)
             if as_json:
-                _json(outcome.to_dict(run.run_id))
+                print_json(values)
             else:
                 well = not outcome.failed and outcome.code not in ("interrupted", "stopped")
                 if verbose or (not well and (outcome.status is not Status.PLANNED or shown < EXAMPLES)) or (
                         well and not quiet and shown < EXAMPLES):
                     shown += 1
-                    progress.say(wrapped(plain(line(outcome))))
+                    progress.say(wrapped(plain(line(values))))
                 else:
                     left_out += 1
             progress.step()
     summary = run.summary
     for report in reports:
-        report.close(summary)
+        report.close(summary.to_dict())
     if as_json:
-        _json(summary.to_dict())
+        print_json(summary.to_dict())
     elif not quiet or summary.exit_code:
         if left_out and not quiet:
             click.echo(f"… and {left_out:,} more; --verbose or --json lists every one")
@@ -187,7 +172,8 @@ def remarks(summary: Summary) -> Iterator[str]:
         yield f"{summary.retryable:,} may go through when the same command is run again."
 
 
-def _json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON line."""
     click.echo(json.dumps(value, ensure_ascii=False))
 
 

@@ -1,0 +1,136 @@
+"""What commands share: which store, which options go where, what is logged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagepipe.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from imagepipe.api import Shaping
+    from imagepipe.ledger import Ledger
+    from imagepipe.stores import Store
+
+SANDBOX_FOLDER = Path("imagepipe-sandbox")
+
+
+def open_store(stack: ExitStack, options: dict[str, Any]) -> tuple[Store, str | None, str]:
+    """Return the store that the options name, its ledger, and its name for people."""
+    ledger: str | None = options["ledger"]
+    if options["sandbox"]:
+        from imagepipe.sandbox import Sandbox
+
+        if options["base_url"]:
+            raise ConfigurationError("give --sandbox or --base-url, not both")
+        sandbox = stack.enter_context(Sandbox(folder=SANDBOX_FOLDER, create_missing=True))
+        base_url, store_hash, token = sandbox.base_url, sandbox.store_hash, sandbox.token
+        ledger = ledger or str(SANDBOX_FOLDER / "ledger.sqlite3")
+        where = f"the sandbox in {SANDBOX_FOLDER}"
+    else:
+        token = os.environ.get("BIGCOMMERCE_ACCESS_TOKEN", "")
+        base_url, store_hash = options["base_url"], options["store_hash"]
+        if not base_url and not store_hash:
+            raise ConfigurationError("which store? Give --store HASH or set BIGCOMMERCE_STORE_HASH; "
+                                     "--sandbox tries it on this machine")
+        if not token:
+            raise ConfigurationError("set BIGCOMMERCE_ACCESS_TOKEN to the store's access token (the scope "
+                                     "store_v2_products is needed); it is never an option, which others could read")
+        store_hash = store_hash or hash_in(base_url)
+        where = f"store {store_hash}" + (f" at {base_url}" if base_url else "")
+    from imagepipe.stores.bigcommerce import BigCommerce
+
+    store = BigCommerce(store_hash, token, base_url=base_url, leave_quota=options["leave_quota"] / 100,
+                        max_requests=options["max_requests"], wait_for_network=options["wait_for_network"],
+                        connections=options["connections"])
+    stack.callback(store.close)
+    return store, ledger, where
+
+
+def open_ledger(path: str | None, store: Store, *, writing: bool) -> Ledger:
+    """Return the ledger of a store, which has to be there already unless `writing`."""
+    from imagepipe.api import default_ledger
+    from imagepipe.ledger import Ledger
+
+    if path == "none":
+        raise ConfigurationError("this goes by the ledger; --ledger none keeps none")
+    return Ledger.open(Path(path) if path else default_ledger(store.identity), writing=writing)
+
+
+def hash_in(base_url: str) -> str:
+    """Return the store hash that an API root names."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(base_url).path.strip("/").split("/")
+    if len(parts) < 2 or parts[-1] != "v3" or "stores" not in parts:
+        raise ConfigurationError(f"--base-url {base_url} does not end in /stores/{{hash}}/v3")
+    return parts[-2]
+
+
+def quiet_logging(verbose: bool) -> None:
+    """Send the library's warnings, or all that it logs, to standard error."""
+    import logging
+
+    from imagepipe.plain import plain
+
+    class _Escaping(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return plain(f"imagepipe: {record.getMessage()}")
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Escaping())
+    log = logging.getLogger("imagepipe")
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def shaping_of(options: dict[str, Any]) -> Shaping:
+    """Return what the shaping options say."""
+    from imagepipe.api import Shaping
+
+    named = {field.name: options[field.name] for field in fields(Shaping)}
+    return Shaping(**{**named, "keep": frozenset(named["keep"])})
+
+
+def reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say how to read the sources."""
+    chosen = {name: options[name] for name in ("match", "product_id", "sku", "encoding", "roots", "limit_products")}
+    only = [name.strip() for name in (options["only"] or "").split(",") if name.strip()]
+    return {**chosen, "columns": dict(options["columns"]), "only": only}
+
+
+def sending(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say how to deal with what the store holds."""
+    names = ("by_url", "existing", "on_change", "max_delete", "checksum", "redo", "connections")
+    return {name: options[name] for name in names}
+
+
+def running(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say how to run."""
+    return {name: options[name] for name in ("jobs", "memory", "picture_timeout", "similar")}
+
+
+def showing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say what to show."""
+    return {name: options[name] for name in ("as_json", "quiet", "verbose", "no_progress")}
+
+
+def reports_of(options: dict[str, Any]) -> list[Any]:
+    """Return a writer for each report that is asked for."""
+    if not options["reports"]:
+        return []
+    from imagepipe.report import writer_for
+
+    return [writer_for(path) for path in options["reports"]]
+
+
+def command_line() -> str:
+    """Return the command as it was typed."""
+    import shlex
+
+    return shlex.join(["imagepipe", *sys.argv[1:]])

@@ -1,0 +1,98 @@
+"""`imagepipe report`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagepipe.cli.settings import option
+from imagepipe.errors import ConfigurationError, ExitCode
+
+
+@click.command("report")
+@click.argument("run", required=False)
+@option("--only", type=click.Choice(["failed", "planned", "skipped", "uploaded", "updated"]),
+        help="Only pictures that ended so.")
+@option("--out", type=click.Path(dir_okay=False, writable=True), multiple=True,
+        help="Write it to a file: .html, .csv or .jsonl. Repeatable.")
+@option("--ledger", type=click.Path(dir_okay=False), help="The ledger to read. [default: the store's, else the "
+        "sandbox's in this folder]")
+@option("--store", "store_hash", metavar="HASH", envvar="BIGCOMMERCE_STORE_HASH", help="The store's hash.")
+@option("--sandbox", is_flag=True, envvar=None, help="The sandbox in ./imagepipe-sandbox.")
+@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def command(run: str | None, only: str | None, out: tuple[str, ...], **options: Any) -> ExitCode:
+    """Show the last run (or RUN) from the ledger, and what to type next. Reads the ledger alone."""
+    import json
+
+    from imagepipe.cli.show import line, print_json, wrapped
+    from imagepipe.ledger import Ledger
+    from imagepipe.plain import plain
+    from imagepipe.report import writer_for
+
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger.open(_path(options), writing=False))
+        runs = [row for row in ledger.runs() if run in (None, row["id"]) and not row["command"].startswith(
+            ("imagepipe undo", "imagepipe ledger"))]
+        if not runs:
+            raise ConfigurationError(f"the ledger has no run {run!r}" if run else "the ledger has no run yet")
+        chosen = runs[0]
+        summary = json.loads(chosen["summary"]) if chosen["summary"] else None
+        writers = [writer_for(path) for path in out]
+        counts: dict[str, int] = {}
+        for values, preview in ledger.inputs(chosen["id"]):
+            counts[values["status"]] = counts.get(values["status"], 0) + 1
+            if only is not None and values["status"] != only:
+                continue
+            for writer in writers:
+                writer.add(values, preview)
+            if options["as_json"]:
+                print_json(values)
+            elif not out and (only is not None or values["status"] in ("failed", "planned")):
+                click.echo(wrapped(plain(line(values))))
+        said = summary or _unfinished(chosen["id"], counts)
+        for writer in writers:
+            writer.close(said)
+        if options["as_json"]:
+            print_json(said)
+        else:
+            _describe(chosen, summary, counts)
+    return ExitCode.OK
+
+
+def _path(options: dict[str, Any]) -> Path:
+    from imagepipe.api import default_ledger
+    from imagepipe.cli.common import SANDBOX_FOLDER
+
+    if options["ledger"]:
+        return Path(options["ledger"])
+    if options["store_hash"] and not options["sandbox"]:
+        return default_ledger(options["store_hash"])
+    return SANDBOX_FOLDER / "ledger.sqlite3"
+
+
+def _unfinished(run: str, counts: dict[str, int]) -> dict[str, Any]:
+    """Return the summary of a run that was cut off before it could write one."""
+    from imagepipe.outcome import Status, Summary
+
+    summary = Summary(run_id=run, stopped="the run was cut off before it ended", interrupted=True)
+    summary.counts.update({Status(status): count for status, count in counts.items()})
+    return summary.to_dict()
+
+
+def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[str, int]) -> None:
+    from imagepipe.cli.show import wrapped
+    from imagepipe.plain import plain
+
+    said = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no pictures"
+    click.echo(f"Run {run['id']}, begun {run['started']}: {said}")
+    if summary is None:
+        click.echo("It was cut off before it ended. The same command settles what was in flight and goes on.")
+    elif summary["stopped"]:
+        click.echo(wrapped(plain(f"Stopped early: {summary['stopped']}"), indent="  "))
+    if run["command"] and (summary is None or summary["exit_code"]):
+        click.echo(wrapped(plain(f"To go on: {run['command']}"), indent="  "))
+    elif counts:
+        click.echo(f"To take it back: imagepipe undo {run['id']}")

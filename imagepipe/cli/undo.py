@@ -1,0 +1,59 @@
+"""`imagepipe undo`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from imagepipe.cli.common import open_ledger, open_store, quiet_logging
+from imagepipe.cli.settings import access_options, option
+from imagepipe.errors import ExitCode
+
+
+@click.command("undo")
+@click.argument("run", required=False)
+@access_options
+@option("-y", "--yes", is_flag=True, help="Do not ask.")
+@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@option("-v", "--verbose", is_flag=True, help="Say what goes on behind.")
+def command(run: str | None, **options: Any) -> ExitCode:
+    """Delete exactly the images that a run created, after showing them. Without RUN: the last one."""
+    from imagepipe.cli.show import print_json, wrapped
+    from imagepipe.plain import plain
+    from imagepipe.undo import last_run, undo, undoable
+
+    quiet_logging(options["verbose"])
+    with ExitStack() as stack:
+        store, path, where = open_store(stack, options)
+        ledger = stack.enter_context(open_ledger(path, store, writing=True))
+        what = undoable(store, ledger, run or last_run(ledger, store.identity))
+        if not options["as_json"]:
+            for image in what.delete:
+                click.echo(plain(f"- product {image.product}, image {image.image_id}, {image.name}"))
+            for image in what.changed:
+                click.echo(plain(f"  left: product {image.product}, image {image.image_id} is listed under another "
+                                 "name"), err=True)
+            if what.lost:
+                click.echo(wrapped(f"{len(what.lost):,} images that this run replaced are deleted and cannot be "
+                                   "brought back; upload their old files to have them again"), err=True)
+        if not what.delete:
+            click.echo(f"Nothing of run {what.run} is left to delete.", err=True)
+        elif not options["yes"]:
+            if not sys.stdin.isatty():
+                raise click.UsageError("undo deletes images; say --yes where nobody can be asked")
+            click.confirm(f"Delete these {len(what.delete):,} images from {where}?", abort=True, err=True)
+        deleted = 0
+        for image in undo(store, ledger, what):
+            deleted += 1
+            if options["as_json"]:
+                print_json({"type": "image", "action": "delete", "product_id": image.product,
+                            "image_id": image.image_id, "output": image.name, "undone": what.run})
+        if options["as_json"]:
+            print_json({"type": "summary", "run_id": what.run, "deleted": deleted, "left": len(what.changed),
+                        "lost": len(what.lost), "exit_code": 0})
+        else:
+            click.echo(f"{deleted:,} images deleted")
+    return ExitCode.OK
