@@ -14,6 +14,7 @@
     │   ├── TooManyPixels         more pixels than the limit
     │   ├── TooManyFrames         more frames than the limit
     │   ├── CannotFit             no encoding is within the limits
+    │   ├── DoesNotComply         would have to be changed, and only its address is handed over
     │   ├── TooSlow               took longer than a picture may
     │   ├── NeedsMemory           wants more memory than a picture may have
     │   └── WorkerDied            the process that worked on it died
@@ -158,6 +159,23 @@ class CannotFit(ImageError):
 
     def __str__(self) -> str:
         return f"smallest encoding is {self.smallest:,} bytes, limit is {self.limit:,}; {self.advice}"
+
+
+class DoesNotComply(ImageError):
+    """Handed over by its address, so that it cannot be changed, and would have to be.
+
+    `reasons` say what would have to be done to it, one sentence each.
+    """
+
+    code = "does_not_comply"
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        return (f"the store would fetch this picture as it is, but it has to be changed: {'; '.join(self.reasons)}. "
+                "Upload it without --by-url, or put a prepared picture (imagepipe prepare) at the address")
 
 
 class TooSlow(ImageError):
