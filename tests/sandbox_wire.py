@@ -142,7 +142,7 @@ def declared(name: str) -> set[str]:
 
 
 def _collect(schema: dict[str, Any], found: set[str]) -> None:
-    found |= schema.get("properties", {}).keys()
+    found.update(schema.get("properties", {}))
     if "$ref" in schema:
         _collect(description()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], found)
     for part in schema.get("allOf", []):

@@ -69,9 +69,9 @@ def test_products_are_found_by_main_sku_and_id_alone(wire, query, skus):
 
 
 @pytest.mark.parametrize(("query", "status"), [
-    ("sku_in=A", 422), ("id:in=", 422), ("id:in=1,x", 422), ("id=x", 422), ("limit=300", 422), ("include=pictures", 422),
-    ("include_fields=id", 422), ("include_fields=colour", 422), ("sort=colour", 422), ("direction=up", 422),
-    ("keyword=shirt", 501), ("is_visible=true", 501), ("sku=%ff", 400)])
+    ("sku_in=A", 422), ("id:in=", 422), ("id:in=1,x", 422), ("id=x", 422), ("limit=300", 422),
+    ("include=pictures", 422), ("include_fields=id", 422), ("include_fields=colour", 422), ("sort=colour", 422),
+    ("direction=up", 422), ("keyword=shirt", 501), ("is_visible=true", 501), ("sku=%ff", 400)])
 def test_a_query_that_cannot_be_answered_is_refused(wire, query, status):
     answer = wire("GET", f"{PRODUCTS}?{query}")
 
