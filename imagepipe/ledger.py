@@ -23,64 +23,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from imagepipe.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerNewer
-
-SCHEMA_VERSION = 1
-_APPLICATION_ID = 0x696D6770  # "imgp": tells our file from another program's
-
-#: Each step brings a ledger from the version before to its own; never changed once released.
-_MIGRATIONS: dict[int, str] = {
-    1: """
-    CREATE TABLE runs (
-        id TEXT PRIMARY KEY, store TEXT NOT NULL, command TEXT NOT NULL, settings TEXT NOT NULL,
-        started TEXT NOT NULL, ended TEXT, exit_code INTEGER, summary TEXT
-    ) STRICT;
-    CREATE TABLE inputs (
-        run TEXT NOT NULL, number INTEGER NOT NULL, status TEXT NOT NULL, outcome TEXT NOT NULL, preview BLOB,
-        PRIMARY KEY (run, number)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE places (
-        store TEXT NOT NULL, product INTEGER NOT NULL, key TEXT NOT NULL,
-        image_id INTEGER NOT NULL, source_sha256 TEXT NOT NULL,
-        path TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, inode INTEGER, etag TEXT,
-        settings TEXT NOT NULL, sort_order INTEGER, is_thumbnail INTEGER, description TEXT,
-        run TEXT NOT NULL,
-        PRIMARY KEY (store, product, key)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX places_by_image ON places (store, product, image_id);
-    CREATE TABLE images (
-        store TEXT NOT NULL, product INTEGER NOT NULL, image_id INTEGER NOT NULL,
-        source_sha256 TEXT NOT NULL, sha256 TEXT, name TEXT NOT NULL, url TEXT, size INTEGER,
-        run TEXT NOT NULL, ours INTEGER NOT NULL, keep INTEGER NOT NULL DEFAULT 0, deleted_by TEXT,
-        PRIMARY KEY (store, product, image_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE operations (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, store TEXT NOT NULL, product INTEGER NOT NULL,
-        kind TEXT NOT NULL CHECK (kind IN ('post', 'put', 'delete')),
-        key TEXT NOT NULL, name TEXT NOT NULL, source_sha256 TEXT NOT NULL, sha256 TEXT NOT NULL,
-        image_id INTEGER, highest_id INTEGER NOT NULL, attempt INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('open', 'done', 'failed', 'uncertain')),
-        detail TEXT NOT NULL DEFAULT '', begun TEXT NOT NULL, ended TEXT
-    ) STRICT;
-    CREATE INDEX operations_open ON operations (store, state) WHERE state IN ('open', 'uncertain');
-    """,
-}
-
-#: Where locks and shared memory do not work as SQLite needs them (https://www.sqlite.org/wal.html, "Overview" 3).
-_NETWORK_FILE_SYSTEMS = frozenset({
-    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.davfs2", "fuse.gcsfuse", "fuse.rclone", "fuse.s3fs",
-    "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "smb", "smb2", "smb3", "smbfs",
-})
+from imagepipe.errors import LedgerDamaged, LedgerError
+from imagepipe.ledger_file import connect, hold, migrate, now, refuse_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +129,17 @@ class Ledger:
         if not writing:
             if not path.exists():
                 raise LedgerError(f"there is no ledger at {path}")
-            return cls(_connect(path, writing=False), path, None, is_new=False)
+            return cls(connect(path, writing=False), path, None, is_new=False)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"the folder of the ledger {path} cannot be made: {error.strerror}; "
                               "name another with --ledger FILE") from error
-        _refuse_network(path)
-        lock = _hold(path)
+        refuse_network(path)
+        lock = hold(path)
         try:
             is_new = not path.exists() or path.stat().st_size == 0
-            connection = _connect(path, writing=True)
+            connection = connect(path, writing=True)
         except BaseException:
             lock.close()
             raise
@@ -196,7 +149,7 @@ class Ledger:
     def in_memory(cls) -> Self:
         """Return a ledger that lasts as long as the run."""
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        _migrate(connection, 0)
+        migrate(connection, 0)
         return cls(connection, None, None, is_new=True)
 
     def close(self) -> None:
@@ -250,7 +203,7 @@ class Ledger:
         run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + uuid.uuid4().hex[:8]
         with self._transaction() as db:
             db.execute("INSERT INTO runs (id, store, command, settings, started) VALUES (?, ?, ?, ?, ?)",
-                       (run, store, command, settings, _now()))
+                       (run, store, command, settings, now()))
         return run
 
     def end_run(self, run: str, *, exit_code: int, summary: dict[str, Any]) -> None:
@@ -258,7 +211,7 @@ class Ledger:
         self.flush()
         with self._transaction() as db:
             db.execute("UPDATE runs SET ended = ?, exit_code = ?, summary = ? WHERE id = ?",
-                       (_now(), exit_code, json.dumps(summary), run))
+                       (now(), exit_code, json.dumps(summary), run))
 
     def record_input(self, run: str, number: int, line: dict[str, Any], preview: bytes | None = None) -> None:
         """Record the outcome of input `number` of a run.
@@ -358,7 +311,7 @@ class Ledger:
             cursor = db.execute(
                 "INSERT INTO operations (run, store, product, kind, key, name, source_sha256, sha256, image_id, "
                 "highest_id, attempt, state, begun) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-                (run, store, product, kind, key, name, source_sha256, sha256, image_id, highest_id, attempt, _now()))
+                (run, store, product, kind, key, name, source_sha256, sha256, image_id, highest_id, attempt, now()))
             return int(cursor.lastrowid or 0)
 
     def settle(self, number: int, state: str, *, detail: str = "", image: Image | None = None,
@@ -367,7 +320,7 @@ class Ledger:
         with self._transaction() as db:
             row = db.execute("UPDATE operations SET state = ?, detail = ?, ended = ?, image_id = coalesce(?, image_id) "
                              "WHERE number = ? RETURNING run, store, product",
-                             (state, detail, _now(), image.image_id if image else None, number)).fetchone()
+                             (state, detail, now(), image.image_id if image else None, number)).fetchone()
             if image:
                 _insert(db, "images", image)
             if place:
@@ -392,11 +345,6 @@ class Ledger:
         return [Operation(**dict(row)) for row in rows]
 
 
-def _now() -> str:
-    """Return the time for people to read; nothing is ever decided by it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def _select(table: str, order: str, **wanted: str | int | None) -> tuple[Any, ...]:
     """Return a query for the rows that have the values that are not None, and those values."""
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -417,130 +365,3 @@ def _place(row: sqlite3.Row) -> Place:
 
 def _image(row: sqlite3.Row) -> Image:
     return Image(**{**dict(row), "ours": bool(row["ours"]), "keep": bool(row["keep"])})
-
-
-def _connect(path: Path, *, writing: bool) -> sqlite3.Connection:
-    """Open and check the file before anything is written to it."""
-    try:
-        if path.exists() and path.stat().st_size:
-            version = _inspect(path)
-        elif writing:
-            version = 0
-        else:
-            raise LedgerDamaged(f"the ledger {path} is empty")
-        mode = "rwc" if writing else "ro"
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
-                                     check_same_thread=False, timeout=10)
-        if writing:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            _migrate(connection, version)
-        return connection
-    except (sqlite3.Error, OSError) as error:
-        if not writing or not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
-            raise LedgerError(f"the ledger {path} cannot be opened: {error}; "
-                              "name another with --ledger FILE") from error
-        raise LedgerDamaged(_damaged(path, str(error))) from error
-
-
-def _inspect(path: Path) -> int:
-    """Return the schema version of a ledger, reading only; refuse what is none of ours."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if application != _APPLICATION_ID:
-            raise LedgerDamaged(_damaged(path, "it is a database of another program"))
-        if version > SCHEMA_VERSION:
-            raise LedgerNewer(f"the ledger {path} was written by a newer imagepipe (its schema is {version}, "
-                              f"this one knows {SCHEMA_VERSION}); upgrade imagepipe")
-        problems = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-        if problems != ["ok"]:
-            raise LedgerDamaged(_damaged(path, "; ".join(map(str, problems))))
-        return version
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise LedgerDamaged(_damaged(path, str(error))) from error
-    finally:
-        connection.close()
-
-
-def _damaged(path: Path, what: str) -> str:
-    return (f"the ledger {path} is damaged ({what}); it was left as it is. 'imagepipe ledger recover' builds a new one "
-            "from the store's listings, or name another with --ledger FILE")
-
-
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    for target in range(version + 1, SCHEMA_VERSION + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_MIGRATIONS[target]}; PRAGMA application_id = {_APPLICATION_ID}; "
-            f"PRAGMA user_version = {target}; COMMIT;")
-
-
-def _hold(path: Path) -> IO[str]:
-    """Take the writer's lock of a ledger, or raise `LedgerLocked` naming the holder.
-
-    The lock is the system's, on a file beside the ledger, and ends with the process that holds
-    it however that ends: a dead holder needs no taking over.
-    """
-    beside = path.with_name(path.name + ".lock")
-    try:
-        handle = beside.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}; "
-                          "name another with --ledger FILE") from error
-    try:
-        _lock(handle)
-    except OSError as error:
-        handle.seek(0)
-        try:
-            holder = json.loads(handle.read())
-            who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
-        except (ValueError, KeyError, TypeError, OSError):
-            who = "another process"
-        handle.close()
-        raise LedgerLocked(f"the ledger {path} is in use by {who}; wait for that run to end") from error
-    handle.seek(0)
-    handle.truncate()
-    handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}))
-    handle.flush()
-    return handle
-
-
-def _lock(handle: IO[str]) -> None:
-    """Lock an open file for this process alone, or raise `OSError` at once."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        # a byte far behind the text, so that others can still read who holds it
-        handle.seek(1 << 20)
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore] # Windows only
-    else:
-        fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _refuse_network(path: Path, mounts: str = "/proc/self/mounts") -> None:
-    """Raise `LedgerError` where the folder of `path` is on a network file system."""
-    try:
-        lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return  # no Linux: nothing to go by
-    folder = path.absolute().parent.resolve()
-    best, kind = -1, ""
-    for line in lines:
-        fields = line.split(" ")
-        if len(fields) > 2:
-            mount = Path(fields[1].replace("\\040", " "))
-            if folder.is_relative_to(mount) and len(mount.parts) >= best:
-                best, kind = len(mount.parts), fields[2]
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise LedgerError(f"the ledger {path} would be on a network file system ({kind}), where SQLite cannot keep "
-                          "it safe; name a local file with --ledger FILE, or go without one: --ledger none")
-
-
-def settings_of(stages: Sequence[object]) -> str:
-    """Return the recipe that made a picture, for telling whether settings have changed."""
-    return repr(tuple(stages))

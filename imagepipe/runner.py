@@ -18,51 +18,23 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import queue
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from imagepipe.asset import Asset
 from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, Retry, StopRun, WorkerDied
+from imagepipe.lanes import GUESS, Job, Lane, Row, Stop, check_pickles, prepare_one, readdressed
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, failure, name_of, product_of, split
 
 log = logging.getLogger("imagepipe")
 
 _BATCH = 250  #: Rows shown to the remembering stages at once: five full requests of 50 products.
-_GUESS = 4_000_000  #: Bytes that a picture in preparation is counted for, until its size is known.
-
-
-class Stop:
-    """Asks a run to end early, from any thread or a signal handler.
-
-    What is in flight is finished and written down; what was not sent is reported as `planned`.
-    """
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self.code = "stopped"
-        self.exit_code = ExitCode.TRY_AGAIN
-        self.retry = Retry.AGAIN
-        self._event = threading.Event()
-        self.wake: Callable[[], None] = lambda: None
-
-    def __call__(self, reason: str, *, code: str = "stopped", exit_code: ExitCode = ExitCode.TRY_AGAIN,
-                 retry: Retry = Retry.AGAIN) -> None:
-        """Stop the run because of `reason`; the first reason counts."""
-        if not self._event.is_set():
-            self.reason, self.code, self.exit_code, self.retry = reason, code, exit_code, retry
-            self._event.set()
-        self.wake()
-
-    def __bool__(self) -> bool:
-        return self._event.is_set()
 
 
 def run(
@@ -87,61 +59,9 @@ def run(
     """
     pure, remembering = split(pipeline)
     if executor is not None and not isinstance(executor, ThreadPoolExecutor) and not getattr(executor, "inline", False):
-        _check_pickles(pure)
+        check_pickles(pure)
     return _Runner(iter(assets), pure, remembering, executor, max(1, connections), rows, window_bytes,
                    Stop() if stop is None else stop).outcomes()
-
-
-def _check_pickles(stages: Sequence[Stage]) -> None:
-    for stage in stages:
-        try:
-            pickle.dumps(stage)
-        except Exception as error:  # pickling raises what it likes
-            raise ConfigurationError(
-                f"the stage {name_of(stage)} cannot be sent to a worker process ({error}); define it at the top of a "
-                "module, or run with threads or inline") from error
-
-
-def _prepare(stages: Sequence[Stage], asset: Asset) -> Outcome:
-    """Run in a worker: prepare one picture, and send back no more than is needed."""
-    outcome = attempt(stages, asset)
-    prepared = outcome.asset
-    if outcome.status is not Status.READY:
-        return replace(outcome, asset=prepared.without_bytes())
-    if prepared.data is not None and prepared.pixels is not None:
-        return replace(outcome, asset=prepared.evolve(pixels=None))
-    return outcome
-
-
-@dataclass(eq=False, slots=True)
-class _Row:
-    """One admitted input, on its lane."""
-
-    asset: Asset
-    lane: _Lane
-    job: _Job | None = None
-    prepared: Outcome | None = None  #: Set when it may be delivered.
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    """One preparation, which may serve several rows: one picture for two products."""
-
-    rows: list[_Row]
-    size: int = _GUESS
-    undelivered: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """The rows of one product, in input order."""
-
-    product: object
-    rows: deque[_Row] = field(default_factory=deque)  #: Not delivered yet.
-    unprepared: deque[_Row] = field(default_factory=deque)  #: Not sent to a worker yet.
-    busy: bool = False
-    last_seen: int = 0
-    finished: bool = True  #: Nothing was delivered since the last `finish`.
 
 
 class _Runner:
@@ -162,10 +82,10 @@ class _Runner:
 
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.done: deque[Outcome] = deque()  #: To be yielded.
-        self.lanes: OrderedDict[object, _Lane] = OrderedDict()
-        self.turns: deque[_Lane] = deque()  #: Lanes that have something to prepare, in turn.
-        self.deliverable: deque[_Lane] = deque()  #: Lanes whose first row is prepared.
-        self.sharing: dict[str, _Job] = {}  #: By location: preparations that later rows may share.
+        self.lanes: OrderedDict[object, Lane] = OrderedDict()
+        self.turns: deque[Lane] = deque()  #: Lanes that have something to prepare, in turn.
+        self.deliverable: deque[Lane] = deque()  #: Lanes whose first row is prepared.
+        self.sharing: dict[str, Job] = {}  #: By location: preparations that later rows may share.
         self.read = 0  #: Rows read from the source.
         self.outstanding = 0  #: Rows admitted and not decided.
         self.unprepared = 0
@@ -323,7 +243,7 @@ class _Runner:
                 self._decide(self._planned(item))
                 continue
             lane = self._lane(product_of(item))
-            row = _Row(item, lane)
+            row = Row(item, lane)
             lane.rows.append(row)
             lane.finished = False
             self.outstanding += 1
@@ -336,10 +256,10 @@ class _Runner:
                 if len(lane.unprepared) == 1:
                     self.turns.append(lane)
 
-    def _lane(self, product: object) -> _Lane:
+    def _lane(self, product: object) -> Lane:
         lane = self.lanes.get(product)
         if lane is None:
-            lane = self.lanes[product] = _Lane(product)
+            lane = self.lanes[product] = Lane(product)
         lane.last_seen = self.read
         return lane
 
@@ -350,7 +270,7 @@ class _Runner:
             return False
         # with a full window, one more is let in when nothing is on its way out, so that none waits for ever
         on_its_way = self.preparing or self.delivering or self.deliverable
-        return self.held + _GUESS <= self.byte_limit or not on_its_way
+        return self.held + GUESS <= self.byte_limit or not on_its_way
 
     def _prepare_some(self) -> None:
         while self._may_prepare():
@@ -363,7 +283,7 @@ class _Runner:
             if self.executor is None:
                 return  # the caller's thread did the work; see to the deliveries before the next one
 
-    def _start(self, row: _Row) -> None:
+    def _start(self, row: Row) -> None:
         location = row.asset.location if self.shareable else ""
         job = self.sharing.get(location) if location else None
         if job is not None:
@@ -374,17 +294,17 @@ class _Runner:
             if first.prepared is not None:
                 self._prepared_for(row, first.prepared)
             return
-        job = row.job = _Job([row], undelivered=1)
+        job = row.job = Job([row], undelivered=1)
         if location:
             self.sharing[location] = job
         self.preparing += 1
         self.held += job.size
         if self.executor is None:
-            outcome = _prepare(self.pure, row.asset)
+            outcome = prepare_one(self.pure, row.asset)
             self._preparation_ended(job, outcome)
             return
         try:
-            future = self.executor.submit(_prepare, self.pure, row.asset)
+            future = self.executor.submit(prepare_one, self.pure, row.asset)
         except (RuntimeError, BrokenExecutor) as error:
             self.stop(f"the workers cannot go on: {error}", code="workers")
             self.preparing -= 1
@@ -393,7 +313,7 @@ class _Runner:
         self.futures.add(future)
         future.add_done_callback(lambda done: self.events.put(lambda: self._preparation_came(job, done)))
 
-    def _preparation_came(self, job: _Job, future: Future[Outcome]) -> None:
+    def _preparation_came(self, job: Job, future: Future[Outcome]) -> None:
         self.futures.discard(future)
         if future.cancelled():
             self._preparation_ended(job, self._planned(job.rows[0].asset))
@@ -409,7 +329,7 @@ class _Runner:
         else:
             raise error
 
-    def _preparation_ended(self, job: _Job, outcome: Outcome) -> None:
+    def _preparation_ended(self, job: Job, outcome: Outcome) -> None:
         self.preparing -= 1
         if outcome.status is not Status.READY:
             self._preparation_failed(job, outcome)
@@ -420,22 +340,22 @@ class _Runner:
         for row in list(job.rows):
             self._prepared_for(row, outcome)
 
-    def _prepared_for(self, row: _Row, outcome: Outcome) -> None:
+    def _prepared_for(self, row: Row, outcome: Outcome) -> None:
         if row.asset is not outcome.asset:
-            outcome = replace(outcome, asset=_readdressed(outcome.asset, row.asset))
+            outcome = replace(outcome, asset=readdressed(outcome.asset, row.asset))
         row.prepared = outcome
         if self.remembering:
             self._offer(row.lane)
         else:
             self._leave(row, outcome)
 
-    def _preparation_failed(self, job: _Job, outcome: Outcome) -> None:
+    def _preparation_failed(self, job: Job, outcome: Outcome) -> None:
         for row in list(job.rows):
-            self._leave(row, replace(outcome, asset=_readdressed(outcome.asset, row.asset)))
+            self._leave(row, replace(outcome, asset=readdressed(outcome.asset, row.asset)))
 
     # -- delivering ----------------------------------------------------------------------------
 
-    def _offer(self, lane: _Lane) -> None:
+    def _offer(self, lane: Lane) -> None:
         """Put a lane in line for delivery if its first row is prepared."""
         if not lane.busy and lane.rows and lane.rows[0].prepared is not None and lane not in self.deliverable:
             self.deliverable.append(lane)
@@ -450,12 +370,12 @@ class _Runner:
             self.delivering += 1
             self._call(partial(self._deliver, row), partial(self._delivery_ended, row))
 
-    def _deliver(self, row: _Row) -> Outcome:
+    def _deliver(self, row: Row) -> Outcome:
         assert row.prepared is not None  # for the type checker: `_deliver_some` saw to it
         outcome = attempt(self.remembering, row.prepared.asset)
         return replace(outcome, seconds=outcome.seconds + row.prepared.seconds)
 
-    def _delivery_ended(self, row: _Row, future: Future[Outcome]) -> None:
+    def _delivery_ended(self, row: Row, future: Future[Outcome]) -> None:
         self.delivering -= 1
         row.lane.busy = False
         error = future.exception()
@@ -471,7 +391,7 @@ class _Runner:
         self._leave(row, replace(outcome, asset=outcome.asset.without_bytes()))
         self._offer(row.lane)
 
-    def _leave(self, row: _Row, outcome: Outcome) -> None:
+    def _leave(self, row: Row, outcome: Outcome) -> None:
         """Take a row out of everything, with its outcome."""
         lane, job = row.lane, row.job
         if lane.rows and lane.rows[0] is row:
@@ -531,7 +451,7 @@ class _Runner:
             self._call(partial(self._finish, lane), self._finish_ended)
         return begun
 
-    def _finish(self, lane: _Lane) -> None:
+    def _finish(self, lane: Lane) -> None:
         for stage in self.remembering:
             stage.finish(lane.product)
 
@@ -545,13 +465,3 @@ class _Runner:
             log.debug("finishing a product failed", exc_info=error)
         elif error is not None:
             raise error
-
-
-def _readdressed(prepared: Asset, asset: Asset) -> Asset:
-    """Return `prepared` as the picture of another row that asked for the same file."""
-    if prepared.source == asset.source and prepared.target == asset.target and prepared.origin == asset.origin:
-        return prepared
-    return replace(prepared, source=asset.source, target=asset.target, key=asset.key, origin=asset.origin,
-                   number=asset.number)
-
-

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from imagepipe import ledger as ledger_module
+from imagepipe import ledger_file
 from imagepipe.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerNewer
 from imagepipe.ledger import Image, Ledger, Place
 
@@ -155,7 +155,7 @@ def test_a_network_file_system_is_refused_with_the_way_out(tmp_path: Path) -> No
     mounts.write_text(f"server:/x / ext4 rw 0 0\nserver:/share {tmp_path} nfs4 rw 0 0\n")
 
     with pytest.raises(LedgerError, match=r"network file system \(nfs4\).*--ledger none"):
-        ledger_module._refuse_network(tmp_path / "ledger", str(mounts))
+        ledger_file.refuse_network(tmp_path / "ledger", str(mounts))
 
 
 def test_a_full_disk_is_an_error_before_anything_is_sent(tmp_path: Path) -> None:
