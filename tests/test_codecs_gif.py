@@ -1,0 +1,144 @@
+import pytest
+import pyvips
+from pictures import CANARY, SIZE, animated, animation, encoded, gif_extension, in_gif, other_eyes, photo
+
+from imagepipe.codecs import gif
+from imagepipe.errors import Corrupt, NotAnImage, TooSlow
+
+STILL = encoded("GIF")
+MOVING = animated("GIF", loop=2)
+FIRST = STILL.index(b",", 13 + 768)
+
+
+@pytest.mark.parametrize("loop, plays", [(0, 0), (1, 2), (7, 8), (None, None)])
+def test_loop_is_how_often_it_plays(loop, plays):
+    header = gif.read_header(animated("GIF", **({} if loop is None else {"loop": loop})))
+
+    assert header.loop == plays
+    assert (header.width, header.height, header.frames, header.channels) == (*SIZE, 3, "palette")
+
+
+@pytest.mark.parametrize("data", [STILL, MOVING], ids=["still", "animated"])
+def test_every_truncation_is_corrupt(data):
+    for end in range(6, len(data)):
+        with pytest.raises(Corrupt):
+            gif.rebuild(data[:end])
+
+
+def test_what_is_no_gif_is_none():
+    for data in (b"", b"GIF8", b"GIF90a" + STILL[6:]):
+        with pytest.raises(NotAnImage):
+            gif.read_header(data)
+
+
+def test_a_missing_end_is_accepted_on_request():
+    header = gif.read_header(MOVING[:-1], accept_damaged=True)
+
+    assert header.frames == 3
+    assert "the end is missing" in header.notes
+
+
+def test_timing_stays():
+    private = in_gif(MOVING, gif_extension(0xFE, CANARY))
+
+    rebuilt = gif.rebuild(private)
+
+    assert rebuilt == MOVING
+    assert pyvips.Image.new_from_buffer(rebuilt, "", n=-1).get("delay") == [70] * 3
+
+
+def test_animexts_counts_as_netscape_does():
+    data = MOVING.replace(b"NETSCAPE2.0", b"ANIMEXTS1.0")
+
+    assert gif.read_header(data).loop == 3
+    assert gif.rebuild(data) is data
+
+
+def test_a_loop_count_in_a_still_picture_goes():
+    data = in_gif(STILL, gif_extension(0xFF, b"NETSCAPE2.0", b"\1\0\0"))
+
+    assert gif.rebuild(data) == STILL
+    assert gif.read_header(data).loop is None
+
+
+def test_a_loop_count_stated_again_goes():
+    data = in_gif(MOVING, gif_extension(0xFF, b"NETSCAPE2.0", b"\1\2\0"))
+
+    assert gif.rebuild(data) == MOVING
+
+
+@pytest.mark.parametrize("options, alpha", [
+    ({}, False), ({"transparency": 0}, True), ({"disposal": 1}, False),
+])
+def test_transparency_of_a_still_picture(options, alpha):
+    assert gif.read_header(encoded("GIF", photo().quantize(8), **options)).has_alpha is alpha
+
+
+def test_a_transparent_colour_in_later_frames_only_shows_what_is_below():
+    assert b"\x21\xf9\x04\x05" in MOVING or b"\x21\xf9\x04\x01" in MOVING or gif.read_header(MOVING).frames == 3
+    assert not gif.read_header(MOVING).has_alpha
+
+
+def test_a_frame_that_is_wiped_leaves_a_hole():
+    frames = [frame.quantize(8) for frame in animation()]
+    data = encoded("GIF", frames[0], save_all=True, append_images=frames[1:], disposal=2, duration=50)
+    first = data.index(b"\x21\xf9\x04")
+    assert data[first + 3] >> 2 & 7 == 2
+    second = data.index(b"\x21\xf9\x04", first + 8)
+    image = data.index(b",", second + 8)
+    smaller = data[:image + 5] + b"\x08\0\x08\0" + data[image + 9:]
+
+    assert gif.read_header(smaller).has_alpha
+
+
+def test_a_frame_outside_the_screen_is_corrupt_because_programs_disagree():
+    outside = STILL[:FIRST + 1] + b"\1\0" + STILL[FIRST + 3:]
+
+    with pytest.raises(Corrupt, match="49 x 32 on a screen of 48 x 32"):
+        gif.rebuild(outside)
+    assert gif.read_header(outside, accept_damaged=True).width == 49
+
+
+@pytest.mark.parametrize("data", [
+    STILL[:13 + 768] + b"\0" + STILL[13 + 768:],  # something between the parts
+    STILL[:FIRST + 5] + b"\0\0" + STILL[FIRST + 7:],  # no width
+    STILL[:FIRST + 10] + b"\x0d" + STILL[FIRST + 11:],  # an impossible code size
+    in_gif(STILL, gif_extension(0xF9, b"\0\0\0")),
+    STILL[:13 + 768] + b";",
+], ids=["between", "width", "code size", "control", "empty"])
+def test_contradictions_are_corrupt(data):
+    with pytest.raises(Corrupt):
+        gif.rebuild(data)
+
+
+def test_a_control_block_without_a_picture_goes():
+    assert gif.rebuild(in_gif(STILL, gif_extension(0xF9, b"\0\0\0\0"))) == STILL
+
+
+def test_text_goes_but_what_comes_before_it_still_applies_to_the_next_frame():
+    at = MOVING.index(b"\x21\xf9\x04", MOVING.index(b","))
+    data = MOVING[:at + 8] + gif_extension(0x01, b"\0" * 12, CANARY) + MOVING[at + 8:]
+
+    assert gif.rebuild(data) == MOVING
+    assert other_eyes(data) == other_eyes(MOVING)
+
+
+def test_endless_gifs_end():
+    with pytest.raises(Corrupt):
+        gif.read_header(STILL[:-1] + STILL[FIRST:-1] * 1000)
+    with pytest.raises(TooSlow):
+        gif.read_header(STILL[:-1] + gif_extension(0xFE) * 200_001 + b";")
+    with pytest.raises(TooSlow):
+        gif.read_header(STILL[:-1] + b"\x21\xfe" + b"\1x" * 5_000_001 + b"\0;")
+
+
+def test_frames_are_counted():
+    assert gif.read_header(STILL[:-1] + STILL[FIRST:-1] * 999 + b";").frames == 1000
+
+
+def test_what_is_hidden_is_named():
+    data = in_gif(STILL, gif_extension(0xFE, b"x"), gif_extension(0xFF, b"ICCRGBG1012", b"x"),
+                  gif_extension(0xFF, b"PROGRAM 1.0", b"x")) + b"<html>"
+
+    assert gif.read_header(data).hidden == ("a comment", "a colour profile, which nothing applies", "data of a program",
+                                            "an HTML page after the end")

@@ -1,0 +1,257 @@
+import shutil
+import subprocess
+
+import pytest
+from pictures import (
+    CANARY,
+    encoded,
+    exif,
+    icc_segments,
+    in_jpeg,
+    other_eyes,
+    photo,
+    segment,
+    wide_profile,
+    xmp,
+)
+
+from imagepipe.codecs import jpeg
+from imagepipe.codecs.jpeg_tables import quality_of, subsampling_of
+from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage, TooSlow
+
+JPEG = encoded("JPEG")
+PROGRESSIVE = encoded("JPEG", progressive=True)
+SCAN = JPEG.index(b"\xff\xda")
+FRAME = JPEG.index(b"\xff\xc0")
+
+
+@pytest.mark.parametrize("quality", [1, 2, 10, 25, 49, 50, 51, 75, 80, 85, 90, 95, 98, 99, 100])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_quality_is_read_from_the_tables(quality, mode):
+    assert jpeg.read_header(encoded("JPEG", photo(mode=mode), quality=quality)).quality == quality
+
+
+@pytest.mark.parametrize("factor, lowest, highest", [(0.5, 76, 95), (1.0, 74, 76), (2.0, 45, 75)])
+def test_quality_of_other_tables_is_near_and_rather_too_high(factor, lowest, highest):
+    standard = next(iter(_tables(encoded("JPEG", quality=75))))
+    slanted = tuple(max(1, round(value * (1 if index < 6 else factor))) for index, value in enumerate(standard))
+
+    assert lowest <= quality_of(slanted) <= highest
+
+
+def _tables(data):
+    at = data.index(b"\xff\xdb")
+    return [tuple(data[at + 5:at + 69])]
+
+
+@pytest.mark.parametrize("factors, name", [
+    ([(1, 1)] * 3, "4:4:4"), ([(2, 2)] * 3, "4:4:4"), ([(2, 1), (1, 1), (1, 1)], "4:2:2"),
+    ([(2, 2), (1, 1), (1, 1)], "4:2:0"), ([(1, 2), (1, 1), (1, 1)], "4:4:0"), ([(4, 1), (1, 1), (1, 1)], "4:1:1"),
+    ([(2, 2), (2, 1), (2, 1)], "4:4:0"), ([(2, 2), (1, 1), (2, 1)], None), ([(3, 1), (2, 1), (2, 1)], None),
+    ([(1, 1)], None), ([(2, 2), (1, 1), (1, 1), (2, 2)], "4:2:0"),
+])
+def test_subsampling_has_its_usual_name(factors, name):
+    assert subsampling_of(factors) == name
+
+
+@pytest.mark.parametrize("number, name", [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
+def test_subsampling_is_read_from_the_frame(number, name):
+    assert jpeg.read_header(encoded("JPEG", subsampling=number)).subsampling == name
+
+
+@pytest.mark.parametrize("mode, channels", [("L", "gray"), ("RGB", "rgb"), ("CMYK", "cmyk")])
+def test_channels(mode, channels):
+    assert jpeg.read_header(encoded("JPEG", photo(mode=mode))).channels == channels
+
+
+def test_adobe_transform_makes_four_channels_ycck_and_stays():
+    data = encoded("JPEG", photo(mode="CMYK"))
+    ycck = data.replace(b"Adobe\0\x64\0\0\0\0\0", b"Adobe\0\x64\0\0\0\0\2")
+    assert ycck != data
+
+    assert jpeg.read_header(ycck).channels == "ycck"
+    assert jpeg.rebuild(ycck) is ycck
+
+
+def test_entropy_coded_data_is_copied_byte_for_byte():
+    private = in_jpeg(JPEG, segment(0xFE, CANARY), at=SCAN) + b"more"
+
+    rebuilt = jpeg.rebuild(private)
+
+    assert rebuilt[rebuilt.index(b"\xff\xda"):] == JPEG[SCAN:]
+
+
+@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE], ids=["baseline", "progressive"])
+def test_every_truncation_is_corrupt(data):
+    for end in range(3, len(data)):
+        with pytest.raises(Corrupt):
+            jpeg.rebuild(data[:end])
+
+
+def test_what_is_no_jpeg_is_none():
+    for data in (b"", b"\xff", b"\xff\xd8", b"\x89PNG", bytes(100)):
+        with pytest.raises(NotAnImage):
+            jpeg.read_header(data)
+
+
+def test_a_missing_end_is_accepted_on_request():
+    broken = JPEG[:-40]
+
+    header = jpeg.read_header(broken, accept_damaged=True)
+
+    assert (header.width, header.height) == photo().size
+    assert "the end is missing" in header.notes
+    assert jpeg.rebuild(broken, accept_damaged=True) == broken + b"\xff\xd9"
+
+
+def test_padding_before_markers_goes_with_a_note():
+    padded = JPEG[:20] + b"\xff" * 7 + JPEG[20:FRAME] + b"\0\0\0" + JPEG[FRAME:-2] + b"\xff\xff" + JPEG[-2:]
+
+    assert jpeg.rebuild(padded) == JPEG
+    assert "12 bytes of padding between its parts" in jpeg.read_header(padded).notes
+
+
+def test_filling_within_a_scan_stays():
+    # a stuffed zero after filling bytes is still data
+    data = encoded("JPEG", photo().convert("L"), restart_marker_blocks=1)
+    at = data.index(b"\xff\xd0", data.index(b"\xff\xda"))
+    filled = data[:at] + b"\xff\xff" + data[at:]
+
+    assert jpeg.rebuild(filled) is filled
+    assert other_eyes(filled) == other_eyes(data)
+
+
+def test_very_long_filling_is_no_trap():
+    data = JPEG[:20] + b"\xff" * 3_000_000 + JPEG[20:-2] + b"\xff" * 3_000_000 + b"\xd9"
+
+    assert jpeg.rebuild(data) == JPEG
+
+
+@pytest.mark.parametrize("name, patch, words", [
+    ("12 bits", b"\xff\xc1\0\x11\x0c", "12 bits a channel"),
+    ("lossless", b"\xff\xc3\0\x11\x08", "lossless"),
+    ("hierarchical", b"\xff\xc5\0\x11\x08", "hierarchical"),
+    ("lossless arithmetic", b"\xff\xcb\0\x11\x08", "lossless"),
+])
+def test_what_no_browser_shows_is_refused_in_a_sentence(name, patch, words):
+    data = JPEG[:FRAME] + patch + JPEG[FRAME + 5:]
+
+    with pytest.raises(FormatNotAllowed, match=words):
+        jpeg.read_header(data)
+
+
+@pytest.mark.skipif(shutil.which("cjpeg") is None, reason="cjpeg is not installed")
+def test_arithmetic_coding_is_noted(tmp_path):
+    photo().save(tmp_path / "a.ppm")
+    data = subprocess.run(["cjpeg", "-arithmetic", tmp_path / "a.ppm"], capture_output=True, check=True).stdout
+
+    assert "arithmetic coding, which few programs read" in jpeg.read_header(data).notes
+    assert jpeg.rebuild(data) is data
+
+
+def test_scans_are_counted_and_too_many_refused():
+    assert jpeg.read_header(PROGRESSIVE).progressive_scans == 10
+    last = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda"):-2]
+
+    with pytest.raises(TooSlow, match="100 scans"):
+        jpeg.read_header(PROGRESSIVE[:-2] + last * 95 + b"\xff\xd9")
+
+
+def test_too_many_segments_are_refused():
+    with pytest.raises(TooSlow, match="parts"):
+        jpeg.read_header(in_jpeg(JPEG, segment(0xFE, b"") * 200_001))
+
+
+def test_many_comments_are_no_trouble():
+    assert jpeg.rebuild(in_jpeg(JPEG, segment(0xFE, b"x" * 65_533) * 200)) == JPEG
+
+
+def test_a_height_stated_late_is_put_where_it_belongs():
+    height = JPEG[FRAME + 5:FRAME + 7]
+    late = JPEG[:FRAME + 5] + b"\0\0" + JPEG[FRAME + 7:-2] + segment(0xDC, height) + JPEG[-2:]
+
+    assert jpeg.read_header(late).height == photo().size[1]
+    assert jpeg.rebuild(late) == JPEG
+
+
+def test_no_height_at_all_is_corrupt():
+    with pytest.raises(Corrupt, match="how large"):
+        jpeg.read_header(JPEG[:FRAME + 5] + b"\0\0" + JPEG[FRAME + 7:])
+
+
+@pytest.mark.parametrize("data", [
+    JPEG[:SCAN] + b"\xff\xd9",  # no scan
+    in_jpeg(JPEG, JPEG[FRAME:FRAME + 19], at=SCAN),  # two frames
+    in_jpeg(JPEG, b"\xff\xd8", at=SCAN),  # a second start
+    in_jpeg(JPEG, b"\xff\x05\0\2", at=SCAN),  # a reserved marker
+    JPEG[:FRAME] + JPEG[FRAME + 19:],  # no frame
+    JPEG[:FRAME + 11] + b"\0" + JPEG[FRAME + 12:],  # sampling factor 0
+    JPEG[:20] + JPEG[FRAME:],  # no quantisation tables
+], ids=["no scan", "two frames", "two starts", "reserved", "no frame", "factor", "no tables"])
+def test_contradictions_are_corrupt(data):
+    with pytest.raises(Corrupt):
+        jpeg.rebuild(data)
+
+
+def test_a_profile_in_pieces_is_put_together_whatever_their_order():
+    icc = wide_profile()
+    pieces = icc_segments(icc, 100)
+    size = 2 + 2 + 14 + 100
+    shuffled = pieces[size * 2:size * 3] + pieces[:size] + pieces[size:size * 2] + pieces[size * 3:]
+
+    header = jpeg.read_header(in_jpeg(JPEG, shuffled, at=20))
+
+    assert header.color.icc == icc
+    assert jpeg.rebuild(in_jpeg(JPEG, shuffled, at=20)) == in_jpeg(JPEG, icc_segments(icc), at=20)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda pieces: pieces[118:],  # the first is missing
+    lambda pieces: pieces[:118] + pieces,  # the first is there twice
+    lambda pieces: pieces.replace(b"ICC_PROFILE\0\1\5", b"ICC_PROFILE\0\1\6"),  # they disagree on how many
+], ids=["missing", "twice", "count"])
+def test_a_profile_with_wrong_pieces_is_broken(spoil):
+    pieces = icc_segments(wide_profile(), 100)
+    data = in_jpeg(JPEG, spoil(pieces), at=20)
+    assert spoil(pieces) != pieces
+
+    assert jpeg.read_header(data).color.icc is None
+    assert jpeg.rebuild(data) == JPEG
+
+
+def test_jfif_of_an_odd_version_is_put_right():
+    odd = JPEG.replace(b"JFIF\0\1\1", b"JFIF\0\7\7")
+
+    assert jpeg.rebuild(odd) == JPEG
+    assert "JFIF version 7" in jpeg.read_header(odd).notes
+
+
+def test_density_stays():
+    data = encoded("JPEG", dpi=(300, 300))
+
+    assert jpeg.rebuild(data) is data
+
+
+def test_what_is_hidden_is_named():
+    data = in_jpeg(
+        JPEG,
+        segment(0xE1, b"Exif\0\0" + exif(gps=True, thumbnail=False)),
+        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp().replace(b"dc:subject", b"hdrgm:Version")),
+        segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40),
+        segment(0xE2, b"MPF\0" + CANARY),
+        segment(0xEB, b"JP\0\1" + b"\0" * 8 + b"c2pa"),
+        segment(0xEC, b"Ducky"),
+    ) + JPEG
+
+    assert jpeg.read_header(data).hidden == (
+        "EXIF (with GPS position and maker notes)", "XMP with a gain map (Ultra HDR)", "extended XMP",
+        "an index of further pictures (MPO)", "content credentials (C2PA)", "APP12 data",
+        "a second picture after the end")
+
+
+def test_zeros_after_the_end_are_but_padding():
+    header = jpeg.read_header(JPEG + bytes(1000))
+
+    assert header.hidden == ()
+    assert header.notes == ("1,000 bytes of padding after the end",)
+    assert jpeg.rebuild(JPEG + bytes(1000)) == JPEG
