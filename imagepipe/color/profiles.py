@@ -34,9 +34,11 @@ def is_srgb_profile(icc: bytes, channels: str | None = None) -> bool:
     """Return whether a picture with this profile is shown right by a viewer that assumes sRGB.
 
     A lattice of colours is sent through the profile to sRGB, relative colorimetric: no channel of
-    any of them may move by more than `SAME` steps of 255. That takes in the many copies of sRGB
-    with curves of few points or rounded primaries, and leaves out a plain gamma of 2.2, which
-    moves dark tones by 7. Of a grey profile, all 256 greys are looked at.
+    any of them may move by more than `SAME` steps of 255, or, where another channel is far
+    brighter, by one more for each 64 steps between the two (the curve is steep near 0, and a
+    pure red of (255, 4, 0) looks like one of (255, 0, 0)). That takes in the many copies of sRGB with
+    curves of few points or rounded primaries; a plain gamma of 2.2 moves dark tones by 7, and the
+    primaries of PAL some colours by 30. Of a grey profile, all 256 greys are looked at.
 
     A broken profile counts as sRGB (see `is_broken_profile`). `channels` is as in `Header`; where it
     is given, a profile for other channels is broken.
@@ -112,8 +114,17 @@ def _judge(icc: bytes) -> str:
         return "broken"
     if mode not in ("L", "RGB"):
         return "other"
-    moved = zip(before.convert("RGB").tobytes(), after.tobytes(), strict=True)
-    return "srgb" if all(abs(was - now) <= SAME for was, now in moved) else "other"
+    return "srgb" if _look_alike(before.convert("RGB").tobytes(), after.tobytes()) else "other"
+
+
+def _look_alike(before: bytes, after: bytes) -> bool:
+    """Return whether no colour has moved by more than is said in `is_srgb_profile`."""
+    for at in range(0, len(before), 3):
+        brightest = max(before[at:at + 3])
+        for was, now in zip(before[at:at + 3], after[at:at + 3], strict=True):
+            if abs(was - now) > SAME + (brightest - was) // 64:
+                return False
+    return True
 
 
 def _lattice(mode: str) -> Image.Image:
