@@ -72,12 +72,13 @@ def _compare(store: Store, ledger: Ledger, products: set[int] | None, options: d
     from imagepipe.cli.show import print_json, wrapped
     from imagepipe.errors import StopRun
     from imagepipe.plain import plain
+    from imagepipe.stores.downloads import downloader
     from imagepipe.verify import Findings, Mark, verify
 
     totals = Findings()
     try:
         for finding in verify(store, ledger, products=products,
-                              download=_downloader(store) if options["download"] else None):
+                              download=downloader(store) if options["download"] else None):
             totals.counts[finding.mark] += 1
             if options["as_json"]:
                 print_json(finding.to_dict())
@@ -114,12 +115,6 @@ def _products_of(store: Store, sources: tuple[str, ...], options: dict[str, Any]
     return {target.product_id for target in targets if target.product_id is not None} | set(found.values())
 
 
-def _downloader(store: Store) -> Any:
-    from imagepipe.sources.fetch import store_downloader
-
-    return store_downloader(store)
-
-
 def _repair(store: Store, path: str | None, sources: tuple[str, ...], options: dict[str, Any]) -> ExitCode:
     from imagepipe import api
     from imagepipe.cli.show import show
@@ -139,6 +134,7 @@ def _adopt(store: Store, ledger: Ledger, sources: tuple[str, ...], options: dict
     from imagepipe.inputs import assets_from
     from imagepipe.plain import plain
     from imagepipe.stages import Decode, Read
+    from imagepipe.stores.downloads import downloader
     from imagepipe.verify import adopt, adoptable
 
     read, decode = Read(), Decode()
@@ -163,7 +159,7 @@ def _adopt(store: Store, ledger: Ledger, sources: tuple[str, ...], options: dict
             return None
 
     adopted = left = 0
-    for adoption in adoptable(store, ledger, assets, download=_downloader(store), likeness=likeness):
+    for adoption in adoptable(store, ledger, assets, download=downloader(store), likeness=likeness):
         text = (f"image {adoption.image.image_id} of product {adoption.image.product} ({adoption.image.name}) "
                 f"{'is' if adoption.certain else 'looks like'} {adoption.place.key}")
         sure = adoption.certain or options["yes"]
