@@ -16,6 +16,7 @@ log = logging.getLogger("imagepipe")
 
 AT_ONCE = 100  #: SKUs a request, if they are short.
 LONGEST_QUERY = 1_800  #: Characters: with host and path below 2,048, which everything between takes.
+REFUSED = 3  #: So many refused lookups, and no other, say something of the store and not of the SKUs.
 FEW = 3  #: So many SKUs are looked up singly among variants before anything is paged.
 
 
@@ -91,12 +92,16 @@ class Skus:
                                     "look them up as BigCommerce does; check --base-url")
             self._see(page.items)
 
-    def _singly(self, path: str, skus: Iterable[str]) -> None:
+    def _singly(self, path: str, skus: Sequence[str]) -> None:
+        refused = 0
         for sku in skus:
             try:
                 self._ask(path, f"sku={quote(sku, safe='')}", 1)
             except RefusedListing as error:
-                log.info("%s", error)  # so the store has none
+                refused += 1
+                if refused == len(skus) >= REFUSED:
+                    raise StoreUnusable(f"the store refuses to look up SKUs: {error}") from error
+                log.info("%s", error)  # such a SKU it cannot have
 
     # -- variants ----------------------------------------------------------------------------------
 

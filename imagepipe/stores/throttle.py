@@ -34,7 +34,8 @@ class Window:
     """What is known of the store's present window of time."""
 
     number: int = 0  #: Goes up each time that a window begins.
-    ends: float = math.inf  #: By our monotonic clock; never before it does for the store.
+    ends: float = math.inf  #: By our monotonic clock; never before it does for the store, once it is told.
+    told: bool = False  #: An answer of this window said when it ends.
     quota: int | None = None  #: Requests a window; None until the store has said so.
     left: int = 0  #: The lowest that an answer of this window said, or the quota.
     length: float = 30.0  #: Seconds.
@@ -58,7 +59,8 @@ class Governor:
     - Within a window the lowest `Left` counts, as answers overtake each other, and requests in
       flight are taken off it, as the answers may not have counted them.
     - Where other apps spend too, the last requests of a window go one by one: should the others
-      take what was left, that costs one 429 and not one for each connection.
+      take what was left, that costs one 429 and not one for each connection. What they are likely
+      to take while a request is on its way is left to them.
     - `leave_quota` of the quota is not touched, but one request a window always goes.
     - A window ends when the earliest answer that told its end said so; answers to requests of an
       earlier window count only where they can be told apart from stale ones.
@@ -76,6 +78,7 @@ class Governor:
         self._paused_until = -math.inf
         self._refusals = 0  # 429 in a row
         self._first_waiting = 0
+        self._latency = 0.0  # seconds that an answer takes, on average of late
         self._recent: deque[float] = deque()  # when requests were sent, for `max_requests`
 
     # -- letting through -----------------------------------------------------------------------
@@ -120,10 +123,21 @@ class Governor:
             # what is in flight may turn out to have been counted already
             soon = self._in_flight and window.left > self._left_to_others(window.quota)
             return 0.0 if soon else max(window.ends - now, GUARD)
-        others_spend = window.quota - window.left > window.sent
-        if others_spend and free <= self._peak and self._in_flight:
+        others = window.quota - window.left - window.sent
+        if others <= 0 or free > self._peak + self._expected(window, others, now):
+            return None
+        if self._in_flight:
             return 0.0
+        if window.sent and free <= self._expected(window, others, now):
+            return max(window.ends - now, GUARD)
         return None
+
+    def _expected(self, window: Window, others: int, now: float) -> float:
+        """Return how many requests other apps will send while one of ours is on its way."""
+        assert window.quota is not None  # the caller looked
+        began = window.ends - window.length
+        rate = others / max(now - began, window.length / 20)
+        return min(1.5 * rate * self._latency, window.quota / 25)
 
     def _left_to_others(self, quota: int) -> int:
         return min(int(quota * self.leave_quota), quota - 1)
@@ -136,7 +150,7 @@ class Governor:
                 self._probing = True  # nobody has looked for a whole window
             window.number += 1
             window.ends = now + window.length  # until an answer tells
-            window.left, window.sent = window.quota, 0
+            window.left, window.sent, window.told = window.quota, 0, False
         return window
 
     def _let_through(self) -> Ticket:
@@ -156,6 +170,7 @@ class Governor:
         with self._lock:
             now = self.clock()
             self._in_flight -= 1
+            self._latency += ((now - ticket.at) - self._latency) / (8 if self._latency else 1)
             window = self._window(now)
             if status is None and ticket.window == window.number:
                 window.left -= 1  # it may have been counted
@@ -183,17 +198,17 @@ class Governor:
         reset = min(reset, window.length)
         ends = now + reset + GUARD
         if window.quota is None:  # the first answer ever
-            window.quota, window.left, window.ends = quota, left, ends
+            window.quota, window.left, window.ends, window.told = quota, left, ends, True
             return
         window.quota = quota
         if ticket.window != window.number and (reset < window.length / 2 or now - ticket.at > window.length / 2):
             return  # of a window that is over
-        if ends > window.ends + window.length / 2:
+        if window.told and ends > window.ends + window.length / 2:
             # the store's window ended before we thought: this answer is of the next one
             window.number += 1
-            window.ends, window.left, window.sent = ends, left, 0
+            window.ends, window.left, window.sent, window.told = ends, left, 0, True
             return
-        window.ends = min(window.ends, ends)
+        window.ends, window.told = min(window.ends, ends) if window.told else ends, True
         window.left = min(window.left, left)
 
     def _pause(self, reset: float | None, headers: Mapping[str, str]) -> float:
