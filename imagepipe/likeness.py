@@ -104,8 +104,8 @@ def alike(a: Likeness, b: Likeness) -> bool:
     """
     if (a.luma ^ b.luma).bit_count() > _LUMA_BITS:
         return False
-    return all(abs(one - other) <= steps
-               for one, other, steps in zip(a.color.to_bytes(8, "big"), b.color.to_bytes(8, "big"), _STEPS, strict=True))
+    pairs = zip(a.color.to_bytes(8, "big"), b.color.to_bytes(8, "big"), _STEPS, strict=True)
+    return all(abs(one - other) <= steps for one, other, steps in pairs)
 
 
 def nearly_blank(glance: Image.Image) -> bool:

@@ -37,6 +37,7 @@ MAX_FRAMES = 150
 _WALKED = frozenset({"jpeg", "png", "gif", "webp", "bmp", "wbmp", "xbm"})  # `codecs.read_header` reads these
 _ANIMATED = frozenset({"gif", "webp", "png", "avif"})
 _UPRIGHT = frozenset({"tiff", "heic", "raw", "jxl"})  # their decoders apply the orientation
+_ANY = 1 << 80  # pixels: a header may say anything, `check` compares it with the limits
 _WORK = 12  # bytes a pixel at the peak of a preparation: the picture, turned or converted, and one in between
 _FIXED = 32_000_000  # what decoders take for themselves
 _NAMES = {"heic": "HEIC", "jpeg2000": "JPEG 2000", "raw": "raw file", "jxl": "JPEG XL", "webp": "WebP"}
@@ -77,7 +78,7 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
 
     Raises `Corrupt` or `NotAnImage`; `FormatNotAllowed` for what needs a package that is missing.
     """
-    with shielded(name_of(format), MAX_PIXELS * 64):  # limits are compared with the header, by `check`
+    with shielded(name_of(format), _ANY):
         if format in _WALKED:
             header = codecs.read_header(data, format, accept_damaged=accept_damaged)
         elif format == "heic":
@@ -147,6 +148,8 @@ def decode_fully(data: bytes, format: str, *, header: Header | None = None, max_
         else:
             image, notes, damaged, color = _one(data, header, accept_damaged)
             frames = [Frame(image)]
+        for frame in frames:
+            frame.image.info = {}  # what a plugin puts there finds its way into files
         kept = _metadata(data, format) if keep_metadata else {}
     return Decoded(
         Pixels(tuple(frames), loop=header.loop, color=color, quality=header.quality, subsampling=header.subsampling,

@@ -13,6 +13,8 @@ from typing import Any
 from PIL import Image
 
 from imagepipe.asset import Color
+from imagepipe.codecs.decode_boxes import largest_size
+from imagepipe.codecs.decode_pillow import DECODER_LIMIT, too_many_pixels
 from imagepipe.codecs.header import Header
 from imagepipe.errors import FormatNotAllowed
 
@@ -37,6 +39,9 @@ def _library() -> Any:
 
 def peek_heif(data: bytes) -> Header:
     """Return what the boxes say of the primary picture. Raises whatever the library raises."""
+    width, height = largest_size(data)
+    if width * height > DECODER_LIMIT:
+        raise too_many_pixels(width, height, 1, DECODER_LIMIT)
     file = open_heif(data)
     picture = file[file.primary_index]
     width, height = picture.size

@@ -15,20 +15,25 @@ from typing import Any
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from imagepipe.asset import Color
+from imagepipe.codecs import decode_boxes
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, join, opaque, plain
 from imagepipe.codecs.header import Header
 from imagepipe.errors import Corrupt, FormatNotAllowed, TooManyFrames, TooManyPixels
 
-__all__ = ["PLUGINS", "frames", "metadata", "nclx", "open_one", "peek", "still", "too_many_frames", "too_many_pixels"]
+__all__ = ["DECODER_LIMIT", "PLUGINS", "frames", "metadata", "open_one", "peek", "still", "too_many_frames",
+           "too_many_pixels"]
 
 #: Our name -> Pillow's.
 PLUGINS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "xbm": "XBM", "avif": "AVIF",
            "tiff": "TIFF", "jpeg2000": "JPEG2000", "psd": "PSD", "tga": "TGA", "ico": "ICO", "ppm": "PPM"}
 
+#: Above, libavif and libheif read not even the header.
+DECODER_LIMIT = 16_384 * 16_384
+
 _CHANNELS = {"1": "bilevel", "L": "gray", "LA": "gray", "I": "gray", "I;16": "gray", "I;16B": "gray", "I;16L": "gray",
              "F": "gray", "P": "palette", "PA": "palette", "CMYK": "cmyk", "LAB": "lab"}
-_MAX_PROFILE = 8_000_000  # a profile larger than a picture is none
+_MAX_PROFILE = 8_000_000  # bytes; a profile larger than a picture is none
 _PHOTOMETRIC, _BITS, _FORMAT, _SOFTWARE_ORIENTATION = 262, 258, 339, 274  # TIFF 6.0 tags
 _ALPHA_UNUSED = frozenset({"bmp", "tga"})  # where 32 bits a pixel often mean 24 and a byte of nothing
 
@@ -55,6 +60,9 @@ def peek(data: bytes, format: str) -> Header:
     try:
         opened = open_one(data, format)
     except UnidentifiedImageError:
+        width, height = decode_boxes.largest_size(data) if format == "avif" else (0, 0)
+        if width * height > DECODER_LIMIT:
+            raise too_many_pixels(width, height, 1, DECODER_LIMIT) from None
         if (kind := _rare_kind(data, format)) is not None:
             raise FormatNotAllowed(f"{kind} cannot be decoded here; save it with 8 bits a channel, as PNG or JPEG"
                                    ) from None
@@ -78,10 +86,10 @@ def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
     bits = _tag(image, _BITS)
     if isinstance(bits, tuple) and bits and isinstance(bits[0], int):
         return bits[0]
-    if image.format == "AVIF" and 0 < (at := data.find(b"pixi", 0, 1 << 16)) < len(data) - 9:
-        return data[at + 9]  # the first channel's, in the box that states them (ISO 23008-12, 6.5.6)
-    if image.format == "JPEG2000" and 0 < (at := data.find(b"ihdr", 0, 512)) < len(data) - 14:
-        return (data[at + 14] & 0x7F) + 1  # ISO 15444-1, I.5.3.1
+    if image.format == "AVIF":
+        return decode_boxes.pixel_depth(data)
+    if image.format == "JPEG2000":
+        return decode_boxes.jp2_depth(data)
     if image.format == "PPM" and image.tile and isinstance(args := image.tile[0].args, tuple):
         return 16 if any(isinstance(value, int) and value > 255 for value in args) else 8
     return {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
@@ -101,7 +109,7 @@ def _rare_kind(data: bytes, format: str) -> str | None:
     file.seek(directory.next)
     directory.load(file)
     width, bits = directory.get(256), directory.get(_BITS)
-    if not isinstance(width, int) or not isinstance(bits, tuple):
+    if not isinstance(width, int) or not isinstance(bits, tuple) or bits[0] == 8:
         return None
     numbers = {2: " signed", 3: " floating-point"}.get(next(iter(directory.get(_FORMAT, (1,))), 1), "")
     return f"a TIFF of {len(bits)} x {bits[0]}{numbers} bits (photometric {directory.get(_PHOTOMETRIC)})"
@@ -117,28 +125,10 @@ def _color(image: Image.Image, data: bytes, format: str) -> Color:
     """Return what the container says of colour."""
     icc = image.info.get("icc_profile")
     if format == "jpeg2000":
-        icc = _jp2_profile(data)
+        icc = decode_boxes.jp2_profile(data)
     if isinstance(icc, bytes) and 128 <= len(icc) <= _MAX_PROFILE:
         return Color(icc=icc)
-    return Color(cicp=nclx(data)) if format == "avif" else Color()
-
-
-def nclx(data: bytes) -> tuple[int, int, int, int] | None:
-    """Return the colour box of an AVIF or HEIF as primaries, transfer, matrix and full range (ISO 23008-12)."""
-    at = data.find(b"colrnclx", 0, 1 << 20)
-    if at < 0 or at + 15 > len(data):
-        return None
-    primaries, transfer, matrix, full = struct.unpack_from(">HHHB", data, at + 8)
-    return None if primaries == 2 and transfer == 2 else (primaries, transfer, matrix, full >> 7)
-
-
-def _jp2_profile(data: bytes) -> bytes | None:
-    """Return the profile in the colour box of a JPEG 2000 (ISO 15444-1, I.5.3.3), which Pillow does not read."""
-    at = data.find(b"colr\x02", 0, 4096)
-    if at < 4:
-        return None
-    length = int.from_bytes(data[at - 4:at], "big")
-    return data[at + 7:at - 4 + length] if 11 < length <= _MAX_PROFILE else None
+    return Color(cicp=decode_boxes.nclx(data)) if format == "avif" else Color()
 
 
 def metadata(data: bytes, format: str) -> dict[str, bytes]:

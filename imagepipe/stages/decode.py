@@ -133,7 +133,7 @@ def _recognised(data: bytes, name: str) -> str:
     if kind.format is not None:
         return kind.format
     message = f"this is {kind.name}, which is not taken" + (f"; {kind.hint}" if kind.hint else "")
-    shows_something = any(word in kind.name for word in _SHOWING) and "no picture" not in kind.name
+    shows_something = any(word in kind.name for word in _SHOWING) and " no " not in kind.name
     raise (FormatNotAllowed if shows_something else NotAnImage)(message)
 
 
