@@ -118,6 +118,12 @@ def _gif_of(width, height):
     return bytes(data)
 
 
+def _webp_of(width, height):
+    data = bytearray(testing.webp(16, 12, frames=2))
+    data[24:30] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return bytes(data)
+
+
 @pytest.mark.parametrize("data", [
     pytest.param(b"", id="empty"),
     pytest.param(b"not a picture at all, but rather long", id="text"),
@@ -137,6 +143,7 @@ def _gif_of(width, height):
     pytest.param(testing.heic(64, 48), id="heic"),
     pytest.param(testing.gif(16, 12, frames=151), id="gif of 151 frames"),
     pytest.param(_gif_of(5121, 12), id="gif that is too wide"),
+    pytest.param(_webp_of(5_000_000, 30), id="animated webp with a huge canvas"),
     pytest.param(_gif_of(16, 5121), id="gif that is too high"),
 ])
 def test_what_the_store_cannot_show_is_refused(wire, sandbox, data):

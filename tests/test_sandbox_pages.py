@@ -161,7 +161,8 @@ def test_it_also_goes_by_localhost(wire, sandbox):
 
 @pytest.mark.parametrize("target", [
     "/../access.json", "/product_images/../access.json", "/product_images/..%2faccess.json",
-    "/product_images//etc/passwd", "/product_images/", "/product_images/1", "/products/../store.sqlite3", "/products/101/images/1/x.1.1280.1281.jpg",
+    "/product_images//etc/passwd", "/product_images/",
+    "/product_images/1", "/products/../store.sqlite3", "/products/101/images/1/x.1.1280.1281.jpg",
     "/products/102/images/1/x.1.1280.1280.jpg", "/products/101/images/../x.1.1280.1280.jpg", "/products/x",
     "/store/lock", "/products/999"])
 def test_nothing_but_pictures_of_the_store_is_served(wire, target):

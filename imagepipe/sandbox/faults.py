@@ -35,35 +35,40 @@ class Fault:
         return Answer(error.status, error.body, error.content_type, self.headers)
 
 
+@dataclass(slots=True)
+class _Coming:
+    fault: Fault
+    after: int  #: Requests that it still lets pass.
+    times: int | None  #: How often it still happens; None: always.
+
+
 class Faults:
     """The faults that are still to come."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._left: dict[Fault, tuple[int, int | None]] = {}
+        self._coming: list[_Coming] = []
 
     def add(self, fault: Fault, after: int, times: int | None) -> None:
         """Let `after` requests that it concerns pass, then let it happen `times` times; None: from then on."""
         with self._lock:
-            self._left[fault] = (after, times)
+            self._coming.append(_Coming(fault, after, times))
 
     def clear(self) -> None:
         """Forget them all."""
         with self._lock:
-            self._left.clear()
+            self._coming.clear()
 
     def next(self, method: str, path: str) -> Fault | None:
         """Return the fault that happens to a request, and count it."""
         with self._lock:
-            for fault, (after, times) in self._left.items():
-                if fault.method not in (None, method) or fault.path not in path:
+            for coming in self._coming:
+                if coming.fault.method not in (None, method) or coming.fault.path not in path or coming.times == 0:
                     continue
-                if after:
-                    self._left[fault] = (after - 1, times)
+                if coming.after:
+                    coming.after -= 1
                     continue
-                if times == 1:
-                    del self._left[fault]
-                elif times is not None:
-                    self._left[fault] = (after, times - 1)
-                return fault
+                if coming.times is not None:
+                    coming.times -= 1
+                return coming.fault
         return None

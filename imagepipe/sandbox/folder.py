@@ -78,9 +78,11 @@ class StoreFolder:
         file = path.open("a+", encoding="utf-8")
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
             file.close()
-            raise ConfigurationError(_holder(path)) from None
+            if isinstance(error, (BlockingIOError, PermissionError)):  # what POSIX and Windows say of a held lock
+                raise ConfigurationError(_holder(path)) from None
+            raise
         return file
 
 

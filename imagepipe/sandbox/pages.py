@@ -24,8 +24,10 @@ def front(state: State, root: str, base_url: str, number: int) -> Answer:
     """Return the page of all products, those with images first."""
     # a catalogue of thousands, mostly empty, would hide what was uploaded
     order = "NOT EXISTS (SELECT 1 FROM images WHERE product_id = products.id), id"
-    found, total = state.products(order=order, limit=_PRODUCTS, offset=(number - 1) * _PRODUCTS)
+    _, total = state.products(limit=0)
     pages = max(1, -(-total // _PRODUCTS))
+    number = min(number, pages)
+    found, _ = state.products(order=order, limit=_PRODUCTS, offset=(number - 1) * _PRODUCTS)
     images = state.count_images()
     summary = f"{_count(total, 'product')}, {_count(images, 'image')}"
     body = _turner("/", number, pages) if images else _nothing_yet(base_url, total)
@@ -38,6 +40,7 @@ def front(state: State, root: str, base_url: str, number: int) -> Answer:
 def of_product(state: State, root: str, product: Product, number: int) -> Answer:
     """Return the page of one product, with all its images."""
     pages = max(1, -(-state.count_images(product.id) // _ON_ITS_OWN))
+    number = min(number, pages)
     turner = _turner(f"/products/{product.id}", number, pages)
     body = (f'<header><p><a href="/">The sandbox store</a></p></header>{turner}'
             f"<main>{_product(state, root, product, _ON_ITS_OWN, number, alone=True)}</main>{turner}")

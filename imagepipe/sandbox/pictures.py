@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 MOST_PIXELS = 180_000_000  #: Over this the sandbox does not decode; the store's own limit is unknown.
 GIF_FRAMES = 150
 GIF_EDGE = 5_120
-_ALL_FRAMES = 60_000_000  # pixels: an animation of more is decoded as far as its first frame
+WEBP_EDGE = 16_383
+_DECODED = 60_000_000  # pixels: of an animation with more, only the first frame is decoded; of a larger PNG, none
 _EXTENSIONS = {"jpeg": "jpg"}
 _XBM = re.compile(rb"\s*(?:/\*.*?\*/\s*)*#define[ \t]+\w*width[ \t]+\d+\s+#define[ \t]+\w*height[ \t]+\d+\s",
                   re.DOTALL)
@@ -49,6 +50,8 @@ def check(data: bytes) -> Picture:
         return _check_wbmp(data)
     if kind == "gif":
         _check_gif(data)
+    elif kind == "webp":
+        _check_webp(data)
     with _decoding:
         try:
             picture = _decode(kind, data)
@@ -110,8 +113,11 @@ def _decode(kind: str, data: bytes) -> Picture:
         frames: int = getattr(image, "n_frames", 1)
         if kind == "jpeg":
             image.draft("L", (width // 8, height // 8))  # reads every byte, at a fraction of the time and memory
+        if kind == "png" and width * height > _DECODED:
+            image.verify()  # the checksums of its chunks: decoding would take most of a gigabyte
+            return Picture(kind, width, height, frames)
         image.load()
-        if width * height * frames <= _ALL_FRAMES:
+        if width * height * frames <= _DECODED:
             for number in range(1, frames):
                 image.seek(number)
                 image.load()
@@ -132,6 +138,16 @@ def _check_wbmp(data: bytes) -> Picture:
     if not (width and height) or len(data) - place != (width + 7) // 8 * height:
         raise _refused("is none of the types that are taken, or a WBMP that is not whole")
     return Picture("wbmp", width, height)
+
+
+def _check_webp(data: bytes) -> None:
+    """Look at the canvas of a WebP before a decoder does, which takes memory for all of it at once."""
+    if data[12:16] != b"VP8X":
+        return  # a plain picture, of 16,383 x 16,383 pixels at most by its format
+    width, height = (1 + int.from_bytes(data[place:place + 3], "little") for place in (24, 27))
+    moves = bool(data[20] & 0x02) if len(data) > 20 else False
+    if max(width, height) > WEBP_EDGE or width * height > (_DECODED if moves else MOST_PIXELS):
+        raise _refused(f"is a WebP of {width} x {height} pixels, which is more than the sandbox decodes")
 
 
 def _check_gif(data: bytes) -> None:

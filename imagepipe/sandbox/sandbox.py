@@ -23,7 +23,7 @@ from imagepipe.sandbox.folder import StoreFolder
 from imagepipe.sandbox.images import Fetch, Images
 from imagepipe.sandbox.quota import Quota
 from imagepipe.sandbox.renditions import CONTENT_TYPES, SIZES, rendition, rendition_extension
-from imagepipe.sandbox.server import Incoming, Server, Site
+from imagepipe.sandbox.server import Incoming, Server
 from imagepipe.sandbox.state import Image, Product, State
 
 _LOGGED = 100_000  # requests that are remembered
@@ -53,8 +53,9 @@ class Sandbox:
     ...     client = BigCommerce(sandbox.store_hash, sandbox.token, base_url=sandbox.base_url)
 
     `folder` keeps it, with a hash and token of its own; without, it is gone in the end. `port` 0 is
-    any free one. `products` are SKUs, or mappings with the arguments of `add_product`. With
-    `create_missing`, a product that is asked for by id or SKU is made. `quota` requests are
+    any free one. `products` are SKUs, or mappings with the arguments of `add_product`; ids that are
+    not given rise from 101. With `create_missing`, a product that is asked for by id or SKU is made;
+    ids for SKUs then rise from 1,000,001, clear of those that people ask for. `quota` requests are
     answered every `window_seconds`; None: any number. `max_images` is the most that a product takes.
     `fetch` returns the bytes of an `image_url`; without, an address is noted and not fetched. Names
     of files are cut to `longest_name` characters. Raises `ConfigurationError` where the folder or
@@ -80,7 +81,6 @@ class Sandbox:
             self.store_hash, self.token = self._folder.access(store_hash, token)
             if not re.fullmatch("[A-Za-z0-9_-]+", self.store_hash):
                 raise ConfigurationError(f"{self.store_hash!r} cannot be a store hash: letters and digits only")
-            # ids that are made up keep clear of those that people ask for
             self._state = State(self._folder.path, first_id=1_000_001 if create_missing else 101,
                                 max_images=max_images, durable=self._folder.is_kept)
             undo.callback(self._state.close)
@@ -182,7 +182,7 @@ class Sandbox:
             self.add_product(**values)
 
 
-class _Site(Site):
+class _Site:
     """Puts the API, its quota and faults, and the pages behind one server."""
 
     def __init__(self, sandbox: Sandbox) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 from imagepipe.sandbox.answers import Answer, Refusal
 
@@ -43,20 +43,17 @@ class Incoming:
     connection: int  #: Number of the connection that it came over.
 
 
-class Site:
-    """What a server serves; both methods may be called from several threads at once."""
+class Site(Protocol):
+    """What a server serves; its methods may be called from several threads at once."""
 
     def early(self, request: Incoming) -> Answer | None:
         """Return the answer to a request that is refused by its head alone, without its body."""
-        raise NotImplementedError
 
     def answer(self, request: Incoming) -> Answer | None:
         """Return the answer to a request; None: close the connection without one."""
-        raise NotImplementedError
 
     def sent(self, request: Incoming, answer: Answer | None) -> list[tuple[str, str]]:
         """Take note of an answer, and return the headers to add to it."""
-        raise NotImplementedError
 
 
 class Server(ThreadingHTTPServer):
