@@ -1,0 +1,197 @@
+"""GIF: each frame only where it differs from the one before, with a palette of its own where it needs one.
+
+A frame whose changed part has no more than 256 colours is exact. Other frames get the 255 colours
+that serve them best (median cut), and error diffusion where flat patches would be seen otherwise.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import GifImagePlugin, Image, ImageStat
+
+from imagepipe.asset import Frame
+from imagepipe.codecs.encode_png import exact_palette
+
+__all__ = ["MAX_SIDE", "write_gif"]
+
+#: Of a side, in pixels: 16 bits (GIF89a, section 18).
+MAX_SIDE = 65_535
+
+_KEEP, _CLEAR = 1, 2  # what is done with a frame when its time is over (GIF89a, section 23)
+_VISIBLE = 2.0  # mean difference, of 255, from which on flat patches show; measured on gradients of 64 to 256 colours
+_LONGEST = 65_535 * 10  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """The part of a frame that is to be drawn."""
+
+    image: Image.Image  #: `P`, with the palette put on.
+    at: tuple[int, int]
+    transparent: int | None  #: The index that leaves what is below.
+
+
+def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -> bytes:
+    """Return the frames as a GIF with nothing but them, their times and `loop` (None: not stated).
+
+    `colors` is how many a frame may have. Transparency is all or nothing in a GIF: half counts as opaque.
+    """
+    width, height = frames[0].image.size
+    clears = _uncovers(frames)
+    shared = _shared(frames, colors) if len(frames) == 1 or not clears else None
+    flags = 0x70
+    table = b""
+    if shared is not None:
+        table, bits = _color_table(shared)
+        flags |= 0x80 | bits
+    out = [b"GIF89a", struct.pack("<HHBBB", width, height, flags, 0, 0), table]
+    if loop is not None and len(frames) > 1:
+        out.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(loop, 65_535)) + b"\0")
+    times = _centiseconds([frame.duration for frame in frames])
+    animated = len(frames) > 1
+    for patch, time in zip(_patches(frames, clears, shared, colors), times, strict=True):
+        how: dict[str, Any] = {"duration": time, "include_color_table": shared is None}
+        if animated:
+            how["disposal"] = _CLEAR if clears else _KEEP
+        if patch.transparent is not None:
+            how["transparency"] = patch.transparent
+        out += GifImagePlugin.getdata(patch.image, patch.at, **how)
+    return b"".join([*out, b";"])
+
+
+def _patches(frames: Sequence[Frame], clears: bool, shared: bytes | None, colors: int) -> Iterator[_Patch]:
+    before: Any = None
+    for frame in frames:
+        now = _plain(frame.image)
+        pixels = np.asarray(now).view("<u4")[..., 0]
+        drawn = pixels != 0 if clears or before is None else pixels != before
+        before = None if clears else pixels
+        box = _box(drawn)
+        part = now.crop(box)
+        inside = drawn[box[1]:box[3], box[0]:box[2]]
+        if not inside.all():
+            part = Image.fromarray(np.where(inside[..., None], np.asarray(part), np.uint8(0)))
+        yield _patch(part, (box[0], box[1]), shared, colors)
+
+
+def _patch(part: Image.Image, at: tuple[int, int], shared: bytes | None, colors: int) -> _Patch:
+    """Return a picture whose pixels are opaque, or all zero where nothing is to be drawn, in a palette."""
+    if shared is not None:
+        return _in_shared(part, at, shared)
+    exact = exact_palette([part], colors)
+    if exact is not None:
+        (image,), _, alpha = exact
+        return _Patch(image, at, 0 if alpha else None)
+    holes = part.getchannel("A").point([255] + [0] * 255)
+    has_holes = holes.getbbox() is not None
+    opaque = part.convert("RGB")
+    most = colors - 1 if has_holes else colors
+    image = opaque.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    if _error(opaque, image) > _VISIBLE:
+        image = opaque.quantize(palette=image, dither=Image.Dither.FLOYDSTEINBERG)
+    if not has_holes:
+        return _Patch(image, at, None)
+    palette = (image.getpalette("RGB") or [])[:3 * most]
+    free = len(palette) // 3
+    image.putpalette([*palette, 0, 0, 0])
+    image.paste(free, (0, 0), holes.convert("1"))
+    return _Patch(image, at, free)
+
+
+def _in_shared(part: Image.Image, at: tuple[int, int], shared: bytes) -> _Patch:
+    """Return the picture in the palette of all frames, whose first entry is what is transparent."""
+    keys = np.frombuffer(shared, "<u4")
+    order = np.argsort(keys)
+    places = np.searchsorted(keys[order], np.asarray(part).view("<u4")[..., 0])
+    image = Image.fromarray(order.astype(np.uint8)[places])
+    image.putpalette(b"".join(shared[i:i + 3] for i in range(0, len(shared), 4)))
+    return _Patch(image, at, 0 if keys[0] == 0 else None)
+
+
+def _shared(frames: Sequence[Frame], colors: int) -> bytes | None:
+    """Return the colours of all frames as RGBA, transparent first; None where they are too many for one palette."""
+    found: set[int] = set()
+    for frame in frames:
+        counted = _plain(frame.image).getcolors(colors)
+        if counted is None:
+            return None
+        found |= {int.from_bytes(bytes(color), "little") for _, color in counted}  # type: ignore[arg-type]  # RGBA
+        if len(found) > colors:
+            return None
+    if len(frames) > 1:
+        found.add(0)  # what stays as it was
+    if len(found) > colors:
+        return None
+    return b"".join(key.to_bytes(4, "little") for key in sorted(found))
+
+
+def _color_table(shared: bytes) -> tuple[bytes, int]:
+    """Return the table, filled up to a power of two, and the exponent less one, as the header states it."""
+    rgb = b"".join(shared[i:i + 3] for i in range(0, len(shared), 4))
+    bits = max(1, (len(rgb) // 3 - 1).bit_length())
+    return rgb.ljust(3 << bits, b"\0"), bits - 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the picture as RGBA in which pixels are opaque, or all zero."""
+    rgba = image.convert("RGBA")
+    low, _ = rgba.getchannel("A").getextrema()
+    if low == 255:
+        return rgba
+    pixels = np.array(rgba)
+    pixels[pixels[..., 3] < 128] = 0
+    pixels[..., 3][pixels[..., 3] >= 128] = 255
+    return Image.fromarray(pixels)
+
+
+def _uncovers(frames: Sequence[Frame]) -> bool:
+    """Say whether a pixel that was opaque is transparent in the next frame: then frames have to be cleared away."""
+    before: Any = None
+    for frame in frames:
+        opaque = None
+        if frame.image.has_transparency_data or frame.image.mode in ("LA", "RGBA"):
+            opaque = np.asarray(_plain(frame.image).getchannel("A")) != 0
+            if before is not None and bool((before & ~opaque).any()):
+                return True
+        before = np.ones((frame.image.height, frame.image.width), bool) if opaque is None else opaque
+    return False
+
+
+def _box(mask: Any) -> tuple[int, int, int, int]:
+    """Return the rectangle around what is set; one pixel where nothing is, because a frame has to have one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return (0, 0, 1, 1)
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _error(image: Image.Image, indexed: Image.Image) -> float:
+    """Return the mean difference, over a grid of pixels, between a picture and its version in a palette."""
+    from PIL import ImageChops
+
+    size = (min(image.width, 256), min(image.height, 256))
+    difference = ImageChops.difference(image.resize(size, Image.Resampling.NEAREST),
+                                       indexed.resize(size, Image.Resampling.NEAREST).convert("RGB"))
+    return sum(ImageStat.Stat(difference).mean) / 3
+
+
+def _centiseconds(durations: Sequence[int]) -> list[int]:
+    """Return the times in milliseconds that are whole hundredths of a second, without drifting from the sum.
+
+    Browsers show times of 10 ms and less as 100 ms: what was longer is not made so short.
+    """
+    out: list[int] = []
+    owed = 0
+    for duration in durations:
+        wanted = duration + owed
+        time = min(_LONGEST, max(0, round(wanted / 10) * 10))
+        if duration > 10:
+            time = max(20, time)
+        out.append(time)
+        owed = max(-20, min(20, wanted - time))
+    return out
