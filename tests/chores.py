@@ -57,10 +57,14 @@ def sleep(seconds: float) -> str:
 
 def sleep_said(path: str, seconds: float) -> None:
     """Sleep, and say in a file that it has begun, and in which process."""
-    said = Path(path)
-    said.with_suffix(".new").write_text(str(os.getpid()))
-    said.with_suffix(".new").replace(said)
+    _say(path, os.getpid())
     time.sleep(seconds)
+
+
+def _say(path: str, number: int) -> None:
+    new = Path(f"{path}.{os.getpid()}")
+    new.write_text(str(number))
+    new.replace(path)  # whoever waits for it finds it whole
 
 
 def hold_the_gil(seconds: int) -> None:
@@ -127,8 +131,7 @@ def return_lock() -> object:
 def start_a_child(path: str) -> None:
     """Start a process that outlives its parent if nobody sees to it, then hang."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(path).with_suffix(".new").write_text(str(child.pid))
-    Path(path).with_suffix(".new").replace(path)
+    _say(path, child.pid)
     time.sleep(600)
 
 

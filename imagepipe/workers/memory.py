@@ -184,6 +184,7 @@ class MemoryGate:
             if size <= self._held.get(holder, 0):
                 return True
             self._waiting.append(holder)
+            self._changed.notify_all()  # if all wait now, the first may go on
             try:
                 while not self._may_pass(holder, size):
                     if give_up():
