@@ -96,6 +96,7 @@ def test_statements_of_xmp_and_iptc():
 
 
 def test_entities_in_xmp_are_not_expanded():
-    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><dc:rights><rdf:li>&b;&b;</rdf:li></dc:rights>'
+    bomb = (b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+            b"<dc:rights><rdf:li>&b;&b;</rdf:li></dc:rights>")
 
     assert statements.statement(exif_codec.Exif(), bomb).copyright == "&b;&b;"

@@ -113,7 +113,8 @@ def test_what_is_no_picture_is_named_and_has_a_hint(data, words):
 
 @pytest.mark.parametrize("data, words", [
     (b"FUJIFILMCCD-RAW 0201", "Fujifilm"), (b"IIRO\x08\0", "Olympus"), (b"IIU\0\x08\0", "Panasonic"),
-    (b"II*\0\x10\0\0\0CR\2\0" + bytes(30), "CR2"), (b"II\x1a\0\0\0HEAPCCDR" + bytes(30), "CRW"), (b"FOVb" + bytes(9), "Sigma"),
+    (b"II*\0\x10\0\0\0CR\2\0" + bytes(30), "CR2"), (b"II\x1a\0\0\0HEAPCCDR" + bytes(30), "CRW"),
+    (b"FOVb" + bytes(9), "Sigma"),
     (tiff((0xC612, 1, 4, b"\1\4\0\0")), "DNG"),
     (tiff((0xFE, 4, 1, b"\1\0\0\0"), (0x014A, 4, 1, bytes(4)), tail=b"NIKON CORPORATION"), "Nikon"),
     (tiff((0xFE, 4, 1, b"\1\0\0\0"), (0x014A, 4, 1, bytes(4)), tail=b"SONY"), "Sony"),

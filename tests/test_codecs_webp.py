@@ -107,12 +107,11 @@ def test_contradictions_are_corrupt(data):
         webp.rebuild(data)
 
 
-def test_odd_lengths_are_padded_with_zeros_that_say_nothing():
+def test_padding_stays_and_is_put_in_where_it_is_missing():
     body = webp_chunks(LOSSY)[0][1] + b"\0" * (len(webp_chunks(LOSSY)[0][1]) % 2 == 0)
     odd = riff((b"VP8 ", body))
-    padded = odd[:-1] + b"S"
 
-    assert webp.rebuild(padded) == odd
+    assert webp.rebuild(odd) is odd
     assert webp.rebuild(odd[:4] + (len(odd) - 9).to_bytes(4, "little") + odd[8:-1]) == odd
     assert other_eyes(odd) == other_eyes(LOSSY)
 
@@ -122,9 +121,10 @@ def test_what_follows_the_end_goes():
     assert webp.read_header(LOSSY + b"PK\x03\x04").hidden == ("a ZIP archive after the end",)
 
 
-def test_too_many_chunks_are_refused():
+def test_too_many_chunks_are_refused(monkeypatch):
+    monkeypatch.setattr(webp, "MAX_PARTS", 1_000)
     with pytest.raises(TooSlow):
-        webp.read_header(extended_webp(LOSSY, *[(b"priv", b"")] * 200_001))
+        webp.read_header(extended_webp(LOSSY, *[(b"priv", b"")] * 1_001))
 
 
 def test_frames_that_leave_the_canvas_open_are_transparent():

@@ -94,6 +94,8 @@ def seen(data: bytes, format: str) -> tuple[int, int, int, bytes] | None:
         image = pyvips.Image.new_from_buffer(data, "", fail_on="none", **many)
         if image.width * image.height > 4_000_000:
             return None
+        if image.hasalpha() and image[image.bands - 1].min() == 255:  # an alpha channel that says nothing
+            image = image[:image.bands - 1]
         return image.width, image.height, image.bands, bytes(image.write_to_memory())
     except pyvips.Error:
         return None
@@ -131,9 +133,7 @@ def faithful(format: str, data: bytes, header: codecs.Header) -> None:
             assert getattr(again, name) == getattr(header, name), name
         assert codecs.rebuild(rebuilt, format, keep) is rebuilt
         if before is not None:
-            after = seen(rebuilt, format)
-            assert after is None or after == before
-            assert after is not None
+            assert seen(rebuilt, format) == before
 
 
 @pytest.mark.parametrize("format", SEEDS)

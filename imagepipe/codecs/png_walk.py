@@ -11,6 +11,8 @@ from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+#: Beside the critical chunks those that change what is seen: of a broken one, decoders make different things.
+_SHOWS = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _KNOWN = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
@@ -83,7 +85,7 @@ def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
             break
         is_intact = zlib.crc32(view[at + 4:end - 4]) == int.from_bytes(data[end - 4:end], "big")
         is_critical = not kind[0] & 0x20
-        if not is_intact and (is_critical or kind in (b"acTL", b"fcTL", b"fdAT")) and not accept_damaged:
+        if not is_intact and (is_critical or kind in _SHOWS) and not accept_damaged:
             raise Corrupt(f"the PNG is damaged: the checksum of its part {kind.decode('latin-1')} is wrong")
         if is_critical and kind not in _KNOWN:
             raise Corrupt(f"the PNG needs an extension that nothing knows: {kind.decode('latin-1')}")

@@ -113,11 +113,11 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
                              + (parts.height - 1).to_bytes(3, "little")))
     pieces += [_chunk(b"ICCP", icc)] if icc else []
     if parts.still:
-        pieces += _picture(data, parts.still)
+        pieces += _picture(parts.still)
     elif parts.animation:
         pieces.append(_chunk(b"ANIM", parts.animation.body(data)[:6]))
         for frame, image in parts.frames:
-            inner = _picture(data, image)
+            inner = _picture(image)
             size = 16 + sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in inner)
             pieces += [b"ANMF" + size.to_bytes(4, "little"), (frame.start + 8, frame.start + 24), *inner]
     pieces += [_chunk(b"EXIF", exif)] if exif else []
@@ -310,15 +310,13 @@ def _exif_to_write(data: bytes, parts: _Parts, keep: frozenset[str]) -> bytes:
     return said.exif(parts.said.orientation)
 
 
-def _picture(data: bytes, image: _Image) -> list[Piece]:
-    """Return the chunks of a picture, each with its padding, which is zero."""
+def _picture(image: _Image) -> list[Piece]:
+    """Return the chunks of a picture, each with its padding as it is: libwebp reads it, if the data runs short."""
     pieces: list[Piece] = []
     for chunk in image.chunks:
-        padding = b"\0" * (chunk.stop - chunk.start & 1)
-        if padding and data[chunk.stop:chunk.end] == padding:
-            pieces.append((chunk.start, chunk.end))
-        else:
-            pieces += [(chunk.start, chunk.stop), padding] if padding else [(chunk.start, chunk.stop)]
+        pieces.append((chunk.start, chunk.end))
+        if (chunk.end - chunk.start) & 1:  # the padding is missing at the end
+            pieces.append(b"\0")
     return pieces
 
 
