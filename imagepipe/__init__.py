@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CannotFit,
         ConfigurationError,
         Corrupt,
+        DoesNotComply,
         ExitCode,
         FetchFailed,
         FormatNotAllowed,
@@ -50,10 +51,11 @@ if TYPE_CHECKING:
         Uncertain,
         WorkerDied,
     )
+    from imagepipe.lanes import Stop
     from imagepipe.ledger import Ledger
     from imagepipe.outcome import Action, Outcome, Status, Summary
     from imagepipe.pipeline import Pipeline, Remembering, Stage
-    from imagepipe.runner import Stop, run
+    from imagepipe.runner import run
     from imagepipe.stages import Comply, Convert, Decode, Dedupe, Fit, Read, Strip, Upload
     from imagepipe.stores import Store, StoreImage
     from imagepipe.stores.bigcommerce import BigCommerce
@@ -65,11 +67,11 @@ _HOMES = {
     "api": ("Run", "Shaping", "plan", "prepare", "prepare_to", "upload"),
     "asset": ("Asset", "Color", "Delivery", "Facts", "Frame", "Likeness", "Origin", "Pixels", "Received", "Target"),
     "errors": (
-        "AccessRefused", "Ambiguous", "CannotFit", "ConfigurationError", "Corrupt", "ExitCode", "FetchFailed",
-        "FormatNotAllowed", "ImageError", "ImagepipeError", "LedgerDamaged", "LedgerError", "LedgerLocked",
-        "LedgerNewer", "NeedsMemory", "NotAnImage", "ProductFull", "ProductNotFound", "Rejected", "Retry", "Skip",
-        "SourceError", "StopRun", "StoreBusy", "StoreDown", "StoreError", "StoreUnusable", "TooLarge", "TooManyFrames",
-        "TooManyPixels", "TooSlow", "Uncertain", "WorkerDied"),
+        "AccessRefused", "Ambiguous", "CannotFit", "ConfigurationError", "Corrupt", "DoesNotComply", "ExitCode",
+        "FetchFailed", "FormatNotAllowed", "ImageError", "ImagepipeError", "LedgerDamaged", "LedgerError",
+        "LedgerLocked", "LedgerNewer", "NeedsMemory", "NotAnImage", "ProductFull", "ProductNotFound", "Rejected",
+        "Retry", "Skip", "SourceError", "StopRun", "StoreBusy", "StoreDown", "StoreError", "StoreUnusable",
+        "TooLarge", "TooManyFrames", "TooManyPixels", "TooSlow", "Uncertain", "WorkerDied"),
     "ledger": ("Ledger",),
     "outcome": ("Action", "Outcome", "Status", "Summary"),
     "pipeline": ("Pipeline", "Remembering", "Stage"),
@@ -83,14 +85,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AccessRefused", "Action", "Ambiguous", "Asset", "BigCommerce", "CannotFit", "Color", "Comply",
-    "ConfigurationError", "Convert", "Corrupt", "Decode", "Dedupe", "Delivery", "ExitCode", "Facts", "FetchFailed",
-    "Fit", "FormatNotAllowed", "Frame", "ImageError", "ImagepipeError", "Ledger", "LedgerDamaged", "LedgerError",
-    "LedgerLocked", "LedgerNewer", "Likeness", "NeedsMemory", "NotAnImage", "Origin", "Outcome", "Pipeline", "Pixels",
-    "ProductFull", "ProductNotFound", "Read", "Received", "Rejected", "Remembering", "Retry", "Run", "Shaping", "Skip",
-    "SourceError", "Stage", "Status", "Stop", "StopRun", "Store", "StoreBusy", "StoreDown", "StoreError", "StoreImage",
-    "StoreUnusable", "Strip", "Summary", "Target", "TooLarge", "TooManyFrames", "TooManyPixels", "TooSlow",
-    "Uncertain", "Upload", "WorkerDied", "Workers", "plan", "prepare", "prepare_to", "run", "sources", "stages",
-    "upload",
+    "ConfigurationError", "Convert", "Corrupt", "Decode", "Dedupe", "Delivery", "DoesNotComply", "ExitCode",
+    "Facts", "FetchFailed", "Fit", "FormatNotAllowed", "Frame", "ImageError", "ImagepipeError", "Ledger",
+    "LedgerDamaged", "LedgerError", "LedgerLocked", "LedgerNewer", "Likeness", "NeedsMemory", "NotAnImage",
+    "Origin", "Outcome", "Pipeline", "Pixels", "ProductFull", "ProductNotFound", "Read", "Received", "Rejected",
+    "Remembering", "Retry", "Run", "Shaping", "Skip", "SourceError", "Stage", "Status", "Stop", "StopRun", "Store",
+    "StoreBusy", "StoreDown", "StoreError", "StoreImage", "StoreUnusable", "Strip", "Summary", "Target", "TooLarge",
+    "TooManyFrames", "TooManyPixels", "TooSlow", "Uncertain", "Upload", "WorkerDied", "Workers", "plan", "prepare",
+    "prepare_to", "run", "sources", "stages", "upload",
 ]
 
 

@@ -20,7 +20,8 @@ from imagepipe.inputs import SOURCE_OPTIONS, Source, numbered
 from imagepipe.ledger import Ledger, Place
 from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.pipeline import Pipeline, Stage
-from imagepipe.runner import Stop, run
+from imagepipe.lanes import Stop
+from imagepipe.runner import run
 from imagepipe.stores import Store
 
 log = logging.getLogger("imagepipe")

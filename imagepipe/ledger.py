@@ -236,7 +236,7 @@ class Ledger:
 
     def runs(self, store: str | None = None) -> list[dict[str, Any]]:
         """Return the runs, the last one first."""
-        rows = self._rows("SELECT * FROM runs WHERE ? IS NULL OR store = ? ORDER BY id DESC", store, store)
+        rows = self._rows("SELECT * FROM runs WHERE ? IS NULL OR store = ? ORDER BY rowid DESC", store, store)
         return [dict(row) for row in rows]
 
     def inputs(self, run: str) -> Iterator[tuple[dict[str, Any], bytes | None]]:

@@ -123,7 +123,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 LAYERS = [
     {"errors", "plain", "budget"},
     {"asset", "outcome", "marker"},
-    {"pipeline", "color", "codecs", "likeness"},
+    {"pipeline", "color", "codecs", "likeness", "fitting"},
     {"sources", "deadlines", "http"},
     {"ledger", "ledger_file"},
     {"stores"},

@@ -694,3 +694,17 @@ def test_an_open_deletion_of_a_product_that_has_gone_is_settled(world: World) ->
     assert statuses(outcomes) == ["uploaded"]
     assert world.ledger.open_operations("memory") == []
     assert world.ledger.images("memory", 99) == []
+
+
+def test_what_a_duplicate_states_counts_once_the_first_has_gone(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    world.send("a", world.asset("b", sort_order=7))
+    [image] = world.store.products[1].values()
+    assert image.sort_order == 0
+    assert set(codes(world.send("a", world.asset("b", sort_order=7)))) == {"already_uploaded"}
+
+    world.send(world.asset("b", sort_order=7))
+
+    [image] = world.store.products[1].values()
+    assert image.sort_order == 7

@@ -160,7 +160,8 @@ class Upload:
             if self.redo:
                 return asset
         known = asset.evolve(received=None)
-        changes = _stated_changes(asset.target, place)
+        changes = self._state.products[place.product].say(place.image_id, place.key,
+                                                          _stated_changes(asset.target, place))
         if changes:
             delivery = Delivery(image_id=place.image_id, action="update", sha256=None)
             return known.evolve(delivery=delivery, note=f"only {', '.join(changes)} changed")
@@ -280,6 +281,7 @@ class Upload:
             changes = _stated_changes(asset.target, place)
         else:
             changes = _differences(asset.target, image) if image else {}
+        changes = product.say(image_id, without_secrets(asset.place), changes)
         self._state.records.point(asset, image_id, replaced=place)
         if asset.target.is_thumbnail:
             product.thumbnail = image_id
@@ -293,7 +295,8 @@ class Upload:
         """Change what the store shows of an image, without sending it."""
         place = self._state.records.place(asset)
         if changes is None:
-            changes = _stated_changes(asset.target, place) if place else {}
+            stated = _stated_changes(asset.target, place) if place else {}
+            changes = product.say(image_id, without_secrets(asset.place), stated)
         if asset.target.is_thumbnail and "is_thumbnail" in changes:
             product.thumbnail = image_id  # set last, in `finish`
             changes = {name: value for name, value in changes.items() if name != "is_thumbnail"}
@@ -322,6 +325,7 @@ class Upload:
         product.images[image.id] = image
         product.uploaded.append(image.id)
         product.by_source[asset.source] = image.id
+        product.first_key.setdefault(image.id, without_secrets(asset.place))
         if image.is_thumbnail:
             product.only_thumbnail(image.id)
         if asset.target.is_thumbnail or (old is not None and old.is_thumbnail and asset.target.is_thumbnail is None):
@@ -375,7 +379,8 @@ class Upload:
             if text and image is not None and not image.description and image_id not in product.descriptions:
                 # the place is said to have its text once the store has it: a run that is cut off leaves it to the next
                 product.descriptions[image_id] = (text, self._state.records.new_place(asset, image_id))
-                asset = asset.evolve(target=replace(asset.target, description=None))
+            # the first of them has its say: should it go one day, what this one states is still to be sent
+            asset = asset.evolve(target=replace(asset.target, description=None, sort_order=None))
             self._state.records.point(asset, image_id, replaced=self._state.records.place(asset))
 
     def finish(self, product: object, /) -> None:

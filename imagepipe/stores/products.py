@@ -31,6 +31,7 @@ class Product:
     thumbnail: int | None = None  #: The image that is to be the thumbnail, when it is known.
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
+    first_key: dict[int, str] = field(default_factory=dict)  #: Image -> the first place of this run that shows it.
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
     #: Texts of duplicates for images that have none, with the place that states each; sent at the end.
     descriptions: dict[int, tuple[str, Place]] = field(default_factory=dict)
@@ -40,6 +41,12 @@ class Product:
     def highest_id(self) -> int:
         """The highest image id that is known: a new image gets a higher one."""
         return max(self.images, default=0)
+
+    def say(self, image_id: int, key: str, stated: dict[str, object]) -> dict[str, object]:
+        """Return what a place may change of the image that it shows: where another came first, the thumbnail alone."""
+        if self.first_key.setdefault(image_id, key) == key:
+            return stated
+        return {"is_thumbnail": True} if stated.get("is_thumbnail") else {}
 
     def only_thumbnail(self, image_id: int) -> None:
         """Note that an image is the thumbnail now, which takes it from the one that was."""
