@@ -123,7 +123,9 @@ def _transform(icc: bytes, mode: str, *, exact: bool) -> ImageCms.ImageCmsTransf
             return _transforms[key]
         source = opened(icc) if icc else ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION)
-        if not source.profile.is_matrix_shaper:
+        if mode == "L":  # 256 values, of which littleCMS would make a curve that is coarse in the dark
+            flags |= int(ImageCms.Flags.NOOPTIMIZE)
+        elif not source.profile.is_matrix_shaper:
             tables = _STEPS_33 if mode == "CMYK" else int(ImageCms.Flags.HIGHRESPRECALC)
             flags |= int(ImageCms.Flags.NOOPTIMIZE) if exact else tables
         built = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, _OUT.get(mode, "RGB"),

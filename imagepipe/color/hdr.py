@@ -9,9 +9,10 @@ of red, green and blue, and the others keep their proportion, so that no colour 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops
 
 from imagepipe.color.build import inverse, product, times, to_xyz
 from imagepipe.color.space import SRGB, Space
@@ -20,8 +21,9 @@ __all__ = ["toned"]
 
 _WHITE = 203.0  # cd/m2 of diffuse white
 _HLG_PEAK = 1000.0  # cd/m2 of the screen that HLG is reckoned for, with a system gamma of 1.2
+_BRIGHTEST = 10_000.0  # cd/m2 that PQ can say
 _RARE = 0.001  # share of the pixels that may be brighter than the brightest that counts
-_STEPS = 65  # of the lattice in which colours are looked up
+_STRIP = 1 << 18  # pixels worked on at a time
 
 
 def toned(image: Image.Image, space: Space) -> Image.Image:
@@ -31,13 +33,18 @@ def toned(image: Image.Image, space: Space) -> Image.Image:
     gray = image.mode in ("L", "LA")
     roll = _roll(_peak(image.split()[:1 if gray else 3], space))
     if gray:
-        values = np.repeat(np.arange(256)[:, None] / 255, 3, axis=1)
-        table = np.rint(_shown(values, space, roll)[:, 1] * 255).astype(int).tolist()
+        codes = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        table = _shown(codes, space, roll)[:, 1].tolist()
         return image.point(table if image.mode == "L" else [*table, *range(256)])
-    steps = np.linspace(0, 1, _STEPS)
-    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")  # red runs fastest
-    lattice = _shown(np.stack([red, green, blue], axis=-1).reshape(-1, 3), space, roll)
-    return image.filter(ImageFilter.Color3DLUT(_STEPS, lattice.reshape(-1).astype(np.float32)))
+    result = image.copy()
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(image.height, top + rows))
+        strip = np.array(image.crop(box))
+        flat = strip.reshape(-1, strip.shape[2])
+        flat[:, :3] = _shown(flat[:, :3], space, roll)
+        result.paste(Image.fromarray(strip), box)
+    return result
 
 
 def _peak(colors: tuple[Image.Image, ...], space: Space) -> float:
@@ -55,19 +62,37 @@ def _peak(colors: tuple[Image.Image, ...], space: Space) -> float:
     return light ** 1.2 * _HLG_PEAK if space.high == "hlg" else light
 
 
-def _shown(values: Any, space: Space, roll: tuple[Any, Any]) -> Any:
-    """Return rows of three encoded values, 0 to 1, as rows of sRGB, 0 to 1."""
+def _shown(codes: Any, space: Space, roll: Any) -> Any:
+    """Return rows of three codes as rows of sRGB."""
     import numpy as np
 
-    light = _light(values, space.high)
+    light = _table(space.high)[codes]
     if space.high == "hlg":  # the light of the scene, not yet of the screen
-        luminance = np.maximum(light @ np.array(to_xyz(space.points)[1]), 1e-9)
-        light = light * (luminance ** 0.2 * _HLG_PEAK)[:, None]
-    largest = np.maximum(light.max(axis=1), 1e-6)
-    light = light * (np.interp(largest, *roll) / largest)[:, None]
+        luminance = np.maximum(light @ np.array(to_xyz(space.points)[1], np.float32), np.float32(1e-9))
+        light *= (luminance ** np.float32(0.2) * np.float32(_HLG_PEAK))[:, None]
+    largest = np.maximum(np.maximum(light[:, 0], light[:, 1]), light[:, 2])
+    light *= roll[np.minimum(largest * np.float32(65535 / _BRIGHTEST), 65535).astype(np.uint16)][:, None]
     matrix = product(inverse(to_xyz(SRGB.points)), _to_d65(space))
-    linear = np.clip(light @ np.array(matrix).T / _WHITE, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    linear = light @ (np.array(matrix, np.float32).T / np.float32(_WHITE))
+    return _encoding()[(np.clip(linear, 0, 1) * 65535).astype(np.uint16)]
+
+
+@lru_cache(maxsize=2)
+def _table(high: str) -> Any:
+    """Return the light of each code."""
+    import numpy as np
+
+    return _light(np.arange(256) / 255, high).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _encoding() -> Any:
+    """Return the code of sRGB for 65,536 steps of light."""
+    import numpy as np
+
+    linear = (np.arange(65536) + 0.5) / 65536
+    return np.rint(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+                   ).astype(np.uint8)
 
 
 def _to_d65(space: Space) -> Any:
@@ -99,17 +124,19 @@ def _to_pq(light: Any) -> Any:
     return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
 
 
-def _roll(peak: float) -> tuple[Any, Any]:
-    """Return the curve that rolls off what is above white: light, and the light to show instead (BT.2390, 5.4)."""
+def _roll(peak: float) -> Any:
+    """Return what to multiply light with, in 65,536 steps up to `_BRIGHTEST`: none ends above white (BT.2390, 5.4)."""
     import numpy as np
 
+    light = np.linspace(0, _BRIGHTEST, 65536)
+    light[0] = light[1]
     if peak <= _WHITE:
-        return np.array([0.0, _WHITE, 1e6]), np.array([0.0, _WHITE, _WHITE])
+        return (np.minimum(light, _WHITE) / light).astype(np.float32)
     top = float(_to_pq(peak))
     most = float(_to_pq(_WHITE)) / top
     knee = 1.5 * most - 0.5
-    value = np.linspace(0, 1, 2049)
+    value = np.minimum(_to_pq(light) / top, 1)
     part = np.clip((value - knee) / (1 - knee), 0, 1)
     bent = ((2 * part ** 3 - 3 * part ** 2 + 1) * knee + (part ** 3 - 2 * part ** 2 + part) * (1 - knee)
             + (3 * part ** 2 - 2 * part ** 3) * most)
-    return _from_pq(value * top), _from_pq(np.where(value < knee, value, bent) * top)
+    return (_from_pq(np.where(value < knee, value, bent) * top) / light).astype(np.float32)

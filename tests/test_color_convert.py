@@ -1,0 +1,386 @@
+"""Colours after conversion, against engines that are not ours: libvips, transicc of littleCMS, and plain arithmetic."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image
+from profiles import (
+    ADOBE,
+    BT2020,
+    P3,
+    PROPHOTO,
+    SRGB,
+    Points,
+    adapted,
+    cmyk_profile,
+    gray_profile,
+    rgb_profile,
+    srgb_curve,
+    to_xyz,
+)
+
+from imagepipe.asset import Color
+from imagepipe.color import convert, to_srgb
+from imagepipe.color.inks import default_cmyk
+
+SWOP = Path("/usr/share/color/icc/ghostscript/default_cmyk.icc")  # Debian: libgs-common
+STEPS = (0, 1, 8, 31, 64, 97, 128, 160, 200, 233, 254, 255)
+
+
+def lattice(mode: str, steps: tuple[int, ...] = STEPS) -> Image.Image:
+    if mode == "L":
+        return Image.frombytes("L", (256, 1), bytes(range(256)))
+    colors = [bytes(color) for color in product(steps, repeat=len(mode))]
+    return Image.frombytes(mode, (len(colors), 1), b"".join(colors))
+
+
+def array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def by_vips(image: Image.Image, icc: bytes, folder: Path) -> np.ndarray:
+    path = folder / "profile.icc"
+    path.write_bytes(icc)
+    meaning = {"L": "b-w", "RGB": "srgb", "CMYK": "cmyk"}[image.mode]
+    raw = pyvips.Image.new_from_memory(image.tobytes(), *image.size, len(image.getbands()), "uchar")
+    done = raw.copy(interpretation=meaning).icc_transform(
+        "srgb", input_profile=str(path), intent="relative", black_point_compensation=True, depth=8)
+    return done.numpy().astype(int).reshape(image.height, image.width, -1)
+
+
+def encoded(linear: np.ndarray) -> np.ndarray:
+    linear = np.clip(linear, 0, 1)
+    values = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(values * 255).astype(int)
+
+
+def by_arithmetic(image: Image.Image, points: Points, curve: object) -> np.ndarray:
+    values = array(image) / 255
+    linear = np.vectorize(curve)(values) if callable(curve) else values ** curve
+    return encoded(linear @ (np.linalg.inv(adapted(SRGB)) @ adapted(points)).T)
+
+
+def furthest(ours: Image.Image, theirs: np.ndarray) -> int:
+    return int(np.abs(array(ours) - theirs).max())
+
+
+WIDE = [
+    pytest.param(P3, srgb_curve, id="Display P3"),
+    pytest.param(ADOBE, 563 / 256, id="Adobe RGB"),
+    pytest.param(PROPHOTO, 1.80078125, id="ProPhoto"),
+    pytest.param(BT2020, srgb_curve, id="BT.2020"),
+]
+
+
+@pytest.mark.parametrize(("points", "curve"), WIDE)
+def test_rgb_profiles_agree_with_libvips_and_with_arithmetic(points, curve, tmp_path):
+    icc = rgb_profile(points, curve)
+    before = lattice("RGB")
+
+    after, note = to_srgb(before, Color(icc=icc))
+
+    assert after.mode == "RGB" and not after.info
+    assert note == "converted from made for a test to sRGB"
+    assert furthest(after, by_vips(before, icc, tmp_path)) <= 2
+    assert furthest(after, by_arithmetic(before, points, curve)) <= 2
+    assert furthest(before, by_arithmetic(before, points, curve)) > 20  # so there was something to do
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
+def test_grey_profiles_agree_with_libvips_and_stay_grey(gamma, tmp_path):
+    icc = gray_profile(gamma)
+    before = lattice("L")
+
+    after, _ = to_srgb(before, Color(icc=icc))
+
+    assert after.mode == "L"
+    assert furthest(after, encoded((np.arange(256) / 255) ** (round(gamma * 256) / 256))[None, :]) <= 2
+    if gamma > 1:  # of a linear grey, 8 bits are too coarse for libvips on its way
+        assert furthest(after.convert("RGB"), by_vips(before, icc, tmp_path).repeat(3, axis=2)[:, :, :3]) <= 2
+
+
+def test_an_embedded_ink_profile_agrees_with_libvips(tmp_path):
+    icc = cmyk_profile()
+    before = lattice("CMYK", (0, 20, 77, 128, 190, 255))
+
+    after, note = to_srgb(before, Color(icc=icc))
+
+    assert after.mode == "RGB"
+    assert note == "converted from CMYK (inks for a test) to sRGB"
+    assert furthest(after, by_vips(before, icc, tmp_path)) <= 2
+    assert furthest(before.convert("RGB"), by_vips(before, icc, tmp_path)) > 50
+
+
+@pytest.mark.skipif(not SWOP.exists(), reason="needs a press profile, of Debian's libgs-common")
+def test_a_press_profile_agrees_with_libvips(tmp_path):
+    before = lattice("CMYK", (0, 20, 77, 128, 190, 255))
+
+    after, _ = to_srgb(before, Color(icc=SWOP.read_bytes()))
+
+    apart = np.abs(array(after) - by_vips(before, SWOP.read_bytes(), tmp_path))
+    assert apart[array(after) > 30].max() <= 2
+    assert apart.max() <= 6  # libvips, on its way through 16-bit Lab; transicc, below, is within 1
+
+
+@pytest.mark.skipif(shutil.which("transicc") is None, reason="needs transicc, of Debian's liblcms2-utils")
+@pytest.mark.parametrize(("mode", "icc"), [
+    pytest.param("RGB", rgb_profile(P3, srgb_curve), id="Display P3"),
+    pytest.param("RGB", rgb_profile(PROPHOTO, 1.8), id="ProPhoto"),
+    pytest.param("L", gray_profile(2.2), id="grey"),
+    pytest.param("CMYK", cmyk_profile(), id="inks"),
+    pytest.param("CMYK", default_cmyk(), id="the default inks"),
+    pytest.param("CMYK", SWOP, id="a press", marks=pytest.mark.skipif(not SWOP.exists(), reason="needs libgs-common")),
+])
+def test_profiles_agree_with_transicc(mode, icc, tmp_path):
+    icc = icc.read_bytes() if isinstance(icc, Path) else icc
+    (tmp_path / "profile.icc").write_bytes(icc)
+    before = lattice(mode, (0, 64, 128, 200, 255))
+    full = 100 / 255 if mode == "CMYK" else 1  # it takes inks in per cent
+    rows = array(before).reshape(-1, len(before.getbands())) * full
+    lines = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows)
+
+    run = subprocess.run(["transicc", "-n", "-t1", "-b", "-c0", "-i", str(tmp_path / "profile.icc"), "-o", "*sRGB"],
+                         input=lines + "\n", capture_output=True, text=True, check=True, timeout=60)
+    theirs = np.array([[float(value) for value in line.split()] for line in run.stdout.splitlines() if line.strip()])
+    after, _ = to_srgb(before, Color(icc=icc))
+
+    assert theirs.shape == (len(rows), 3)
+    assert furthest(after.convert("RGB"), np.clip(theirs, 0, 255)[None, :, :]) <= 2
+
+
+def test_large_pictures_of_inks_agree_with_small_ones(monkeypatch):
+    chance = np.random.default_rng(3)
+    before = Image.frombytes("CMYK", (300, 200), chance.integers(0, 256, (60_000, 4), dtype=np.uint8).tobytes())
+    exact, _ = to_srgb(before, Color())
+
+    monkeypatch.setattr(convert, "_EXACT", 1000)
+    looked_up, _ = to_srgb(before, Color())
+
+    apart = np.abs(array(exact) - array(looked_up))
+    assert (apart.max(axis=-1) > 2).mean() < 0.01
+    assert apart.mean() < 0.2
+    assert apart[array(exact) > 64].max() <= 3  # what differs by more is nearly 0 in that channel
+    assert exact.tobytes() != looked_up.tobytes()  # so two ways were compared
+
+
+def test_inks_without_a_profile_look_like_print():
+    before = Image.frombytes("CMYK", (8, 1), bytes([
+        0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0, 255, 0, 0, 255, 255, 0, 128, 100, 100, 0,
+        255, 255, 255, 255]))
+
+    after, note = to_srgb(before, Color())
+
+    white, black, cyan, magenta, yellow, red, grey, all_inks = (tuple(color) for color in array(after)[0])
+    assert white == (255, 255, 255)
+    assert max(all_inks) <= 2
+    assert max(black) < 50
+    assert cyan[0] < 40 and 130 < cyan[1] < 190 and 200 < cyan[2] < 245  # not the (0, 255, 255) of a lamp
+    assert 210 < magenta[0] < 245 and magenta[1] < 40 and 100 < magenta[2] < 160
+    assert yellow[0] > 240 and 220 < yellow[1] < 250 and yellow[2] < 40
+    assert 210 < red[0] < 245 and red[1] < 60 and red[2] < 60
+    assert max(grey) - min(grey) < 20 and 120 < grey[1] < 160
+    assert "without a profile" in note
+
+
+@pytest.mark.skipif(not SWOP.exists(), reason="needs a press profile, of Debian's libgs-common")
+def test_inks_without_a_profile_are_nearer_to_a_press_than_subtracting_is(tmp_path):
+    before = lattice("CMYK", (0, 50, 100, 150, 200, 255))
+    press = by_vips(before, SWOP.read_bytes(), tmp_path)
+
+    ours = np.abs(array(to_srgb(before, Color())[0]) - press).mean()
+    naive = np.abs(array(before.convert("RGB")) - press).mean()
+
+    assert ours < 7
+    assert naive > 2 * ours
+
+
+def test_inks_take_their_own_profile_then_the_one_given_then_the_default():
+    before = lattice("CMYK", (0, 128, 255))
+    own, given, broken = cmyk_profile("own"), cmyk_profile("given", steps=2), cmyk_profile()[:-9]
+
+    assert "(own)" in to_srgb(before, Color(icc=own), cmyk_profile=given)[1]
+    assert "(given, as asked for)" in to_srgb(before, Color(), cmyk_profile=given)[1]
+    for unusable in (broken, rgb_profile(P3, 2.2)):
+        pixels, note = to_srgb(before, Color(icc=unusable), cmyk_profile=given)
+        assert "(given, as asked for)" in note and "broken" in note
+        assert pixels.tobytes() == to_srgb(before, Color(), cmyk_profile=given)[0].tobytes()
+    assert "without a profile" in to_srgb(before, Color(icc=broken), cmyk_profile=broken)[1]
+
+
+def test_lab_agrees_with_arithmetic():
+    values = np.array([(lightness, a, b) for lightness in (0, 30, 77, 128, 200, 255)
+                       for a in range(88, 170, 16) for b in range(88, 170, 16)], dtype=np.uint8)
+    signed = values ^ np.array([0, 128, 128], dtype=np.uint8)  # as in TIFF, and so in raw bytes of Pillow's LAB
+    before = Image.frombytes("LAB", (len(values), 1), signed.tobytes())
+
+    after, note = to_srgb(before, Color())
+
+    lab = values * np.array([100 / 255, 1, 1]) - np.array([0, 128, 128])
+    y = (lab[:, 0] + 16) / 116
+    roots = np.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], axis=1)
+    xyz = np.where(roots > 6 / 29, roots ** 3, (roots - 4 / 29) * 3 * (6 / 29) ** 2) * np.array([0.9642, 1, 0.8249])
+    theirs = encoded(np.clip(xyz @ np.linalg.inv(adapted(SRGB)).T, 0, 1))
+    assert furthest(after, theirs[None]) <= 2
+    assert note == "converted from Lab to sRGB"
+
+
+@pytest.mark.parametrize(("color", "points", "curve"), [
+    pytest.param(Color(cicp=(12, 13, 0, 1)), P3, srgb_curve, id="P3"),
+    pytest.param(Color(cicp=(9, 1, 9, 1)), BT2020, srgb_curve, id="BT.2020, not high dynamic range"),
+    pytest.param(Color(cicp=(1, 4, 0, 1)), SRGB, 2.2, id="gamma 2.2"),
+    pytest.param(Color(cicp=(1, 8, 0, 1)), SRGB, 1.0, id="linear"),
+    pytest.param(Color(gamma=0.55556), SRGB, 1.8, id="gAMA"),
+    pytest.param(Color(gamma=0.45455, chromaticities=tuple(v for point in ADOBE for v in point)), ADOBE, 2.2,
+                 id="gAMA and cHRM"),
+    pytest.param(Color(chromaticities=tuple(v for point in P3 for v in point)), P3, srgb_curve, id="cHRM"),
+])
+def test_numbers_agree_with_arithmetic(color, points, curve):
+    before = lattice("RGB")
+
+    after, note = to_srgb(before, color)
+
+    assert furthest(after, by_arithmetic(before, points, curve)) <= 2
+    assert note.startswith("converted from ")
+    if points == SRGB:
+        grey, _ = to_srgb(lattice("L"), color)
+        assert grey.mode == "L"
+        assert furthest(grey, encoded((np.arange(256) / 255) ** curve)[None]) <= 2
+
+
+def test_alpha_is_not_touched():
+    alpha = bytes(range(256))
+    icc = rgb_profile(P3, srgb_curve)
+    solid = Image.merge("RGB", [lattice("L")] * 2 + [Image.new("L", (256, 1), 90)])
+    before = solid.copy()
+    before.putalpha(Image.frombytes("L", (256, 1), alpha))
+
+    after, _ = to_srgb(before, Color(icc=icc))
+
+    assert after.mode == "RGBA"
+    assert after.getchannel("A").tobytes() == alpha
+    assert after.convert("RGB").tobytes() == to_srgb(solid, Color(icc=icc))[0].tobytes()
+    grey = Image.merge("LA", [lattice("L"), Image.frombytes("L", (256, 1), alpha)])
+    for color in (Color(icc=gray_profile(1.8)), Color(gamma=1.0), Color(cicp=(9, 16, 9, 1))):
+        after, _ = to_srgb(grey, color)
+        assert after.mode == "LA" and after.getchannel("A").tobytes() == alpha
+
+
+def test_what_is_srgb_is_returned_itself():
+    before = lattice("RGB")
+
+    for color in (Color(), Color(icc=rgb_profile(SRGB, srgb_curve)), Color(gamma=0.45455), Color(cicp=(1, 1, 1, 1))):
+        after, note = to_srgb(before, color)
+        assert after is before and note == ""
+    after, note = to_srgb(before, Color(icc=b"broken"))
+    assert after is before and "broken" in note
+
+
+def test_the_picture_given_is_not_changed():
+    before = lattice("RGB")
+    bytes_before = before.tobytes()
+
+    for color in (Color(icc=rgb_profile(P3, 2.2)), Color(cicp=(9, 18, 9, 1)), Color(cicp=(1, 13, 0, 0))):
+        to_srgb(before, color)
+
+    assert before.tobytes() == bytes_before
+
+
+def test_what_a_profile_calls_itself_cannot_do_anything_in_a_note():
+    _, note = to_srgb(lattice("RGB"), Color(icc=rgb_profile(P3, 2.2, "\x1b[31mred\n\x07bell" + "x" * 500)))
+
+    assert note.isprintable()
+    assert len(note) < 120
+
+
+def test_narrow_range_is_widened():
+    before = Image.frombytes("L", (5, 1), bytes([0, 16, 125, 235, 255]))
+
+    after, _ = to_srgb(before, Color(cicp=(1, 13, 0, 0)))
+
+    assert after.tobytes() == bytes([0, 0, 127, 255, 255])
+
+
+def from_pq(value: np.ndarray) -> np.ndarray:
+    """cd/m2 (SMPTE ST 2084)."""
+    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+    power = value ** (1 / m2)
+    return 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
+
+
+def test_pq_without_highlights_is_what_its_light_says():
+    codes = np.arange(0, 148)  # up to 203 cd/m2, which is white
+    before = Image.fromarray(np.repeat(codes.astype(np.uint8)[None, :, None], 3, axis=2))
+
+    after, note = to_srgb(before, Color(cicp=(9, 16, 9, 1)))
+
+    assert furthest(after, encoded(from_pq(codes / 255) / 203)[None, :, None]) <= 3
+    assert "high dynamic range (PQ)" in note
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_highlights_are_rolled_off_and_neither_clipped_nor_reversed(transfer):
+    before = Image.frombytes("RGB", (256, 1), bytes(value for value in range(256) for _ in range(3)))
+
+    after, _ = to_srgb(before, Color(cicp=(9, transfer, 9, 1)))
+
+    values = array(after)[0]
+    assert (values.max(axis=1) - values.min(axis=1) <= 1).all()  # grey stays grey
+    steps = np.diff(values[:, 1])
+    assert (steps >= 0).all() and values[0, 1] == 0 and values[-1, 1] >= 254
+    assert len(set(values[180:, 1])) > 20  # of what is bright, something can be told apart
+
+
+def test_a_colour_of_high_dynamic_range_keeps_its_hue():
+    linear = np.array([0.5, 0.2, 0.1])  # of sRGB, times white
+    wide = np.linalg.inv(to_xyz(BT2020)) @ to_xyz(SRGB) @ linear * 203
+    power = (wide / 10_000) ** (2610 / 16384)
+    code = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32) * 255
+    before = Image.new("RGB", (40, 40), tuple(int(round(value)) for value in code))
+
+    after, _ = to_srgb(before, Color(cicp=(9, 16, 9, 1)))
+
+    assert np.abs(array(after)[0, 0] - encoded(linear)).max() <= 6  # a code of 8 bits is that coarse
+
+
+def test_threads_share_transforms():
+    icc, before = cmyk_profile("shared"), lattice("CMYK", (0, 100, 255))
+    seen: list[bytes] = []
+    threads = [threading.Thread(target=lambda: seen.append(to_srgb(before, Color(icc=icc))[0].tobytes()))
+               for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(seen) == 6 and len(set(seen)) == 1
+
+
+def test_transforms_kept_are_few():
+    for number in range(20):
+        to_srgb(lattice("L"), Color(icc=gray_profile(1.0 + number / 10)))
+
+    assert len(convert._transforms) <= convert._KEPT
+
+
+def test_the_default_inks_are_a_sound_profile_for_other_programs(tmp_path):
+    before = lattice("CMYK", (0, 128, 255))
+
+    assert furthest(to_srgb(before, Color())[0], by_vips(before, default_cmyk(), tmp_path)) <= 2
+
+
+def test_pillow_gives_inks_of_a_jpeg_as_amounts_whatever_it_says_of_itself(tmp_path):
+    ink = Image.new("CMYK", (16, 16), (200, 20, 30, 10))
+    ink.save(tmp_path / "adobe.jpg", quality=100)  # written inverted, with Adobe's marker
+
+    opened = Image.open(tmp_path / "adobe.jpg", formats=["JPEG"])
+
+    assert "adobe" in opened.info
+    assert np.abs(array(opened) - np.array([200, 20, 30, 10])).max() <= 2
