@@ -48,6 +48,13 @@ def test_natural_order_is_total_also_with_leading_zeros_and_other_case():
     assert sorted(names, key=natural)[-2:] == ["a2", "b"]
 
 
+def test_a_picture_comes_before_its_copies():
+    names = ["front (1).jpg", "front-2.jpg", "front.jpg", "front.png", "front_1.jpg", "v1.10", "v1.2"]
+
+    assert sorted(names, key=natural) == [
+        "front.jpg", "front.png", "front (1).jpg", "front-2.jpg", "front_1.jpg", "v1.2", "v1.10"]
+
+
 def test_an_asset_of_a_folder_knows_its_key_its_place_on_disk_and_how_it_was_named(tmp_path, monkeypatch):
     fill(tmp_path, "photos/SHIRT/1.jpg")
     monkeypatch.chdir(tmp_path)

@@ -39,8 +39,10 @@ _DOCUMENTS = frozenset({
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini"})
 
 
-def natural(name: str) -> tuple[str, str]:
+def natural(name: str) -> tuple[str, str, str]:
     """Return a sort key that puts `img2` before `img10`, without regard to case unless only case differs.
+
+    `front.jpg` comes before `front (1).jpg` and `front-2.jpg`, which are made from it.
 
     >>> sorted(["img10", "IMG2", "img1"], key=natural)
     ['img1', 'IMG2', 'img10']
@@ -50,7 +52,8 @@ def natural(name: str) -> tuple[str, str]:
         value = digits[0].lstrip("0")
         return "0" + chr(len(value) + 1) + value
 
-    return re.sub(r"[0-9]+", counted, name.casefold()), name
+    stem, extension = os.path.splitext(name.casefold())
+    return re.sub(r"[0-9]+", counted, stem), re.sub(r"[0-9]+", counted, extension), name
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,11 @@ T = TypeVar("T")
 #: Imported before there is work, so that a worker starts with them.
 PRELOAD = (
     "imagepipe.runner", "imagepipe.stages.read", "imagepipe.stages.decode", "imagepipe.stages.convert",
-    "imagepipe.stages.strip", "imagepipe.stages.fit", "PIL.Image", "PIL.ImageCms", "PIL.JpegImagePlugin",
-    "PIL.PngImagePlugin", "PIL.WebPImagePlugin", "PIL.GifImagePlugin", "pillow_heif", "simplejpeg",
+    "imagepipe.stages.strip", "imagepipe.stages.fit", "imagepipe.stages.comply", "imagepipe.codecs.decode",
+    "imagepipe.codecs.decode_heif", "imagepipe.codecs.encode", "imagepipe.color", "imagepipe.likeness", "PIL.Image",
+    "PIL.ImageCms", "PIL.ImageStat", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "PIL.TiffImagePlugin", "PIL.WebPImagePlugin", "pillow_heif",
+    "simplejpeg",
 )
 #: A worker is replaced after so many tasks, as decoders leak; with a forkserver that takes milliseconds.
 RECYCLE_AFTER = 500
