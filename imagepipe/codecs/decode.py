@@ -80,7 +80,7 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
     """
     with shielded(name_of(format), _ANY):
         if format in _WALKED:
-            header = codecs.read_header(data, format, accept_damaged=accept_damaged)
+            header = _walked(data, format, accept_damaged)
         elif format == "heic":
             from imagepipe.codecs.decode_heif import peek_heif
 
@@ -94,6 +94,16 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
     if header.width < 1 or header.height < 1:
         raise corrupt(name_of(format), f"it says it is {header.width} x {header.height} pixels")
     return header
+
+
+def _walked(data: bytes, format: str, accept_damaged: bool) -> Header:
+    """Return what a container says; where it is broken and that is accepted, what can be made out of its start."""
+    try:
+        return codecs.read_header(data, format, accept_damaged=accept_damaged)
+    except Corrupt:
+        if not accept_damaged or format in ("jpeg", "wbmp", "xbm"):
+            raise
+        return decode_png.first_header(data) if format == "png" else decode_pillow.peek(data, format)
 
 
 def check(header: Header, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRAMES) -> None:

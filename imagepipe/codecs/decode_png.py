@@ -16,8 +16,9 @@ from PIL import Image, ImageChops
 
 from imagepipe.codecs.decode_guard import corrupt
 from imagepipe.codecs.decode_modes import from_sixteen, join
+from imagepipe.codecs.header import Header
 
-__all__ = ["Parts", "check_rows", "deep", "parts", "salvage"]
+__all__ = ["Parts", "check_rows", "deep", "first_header", "parts", "salvage"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SHOWN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND"})
@@ -78,6 +79,14 @@ def parts(data: bytes) -> Parts:
     if chunks[-1][0] != b"IEND":
         chunks.append((b"IEND", b""))
     return found
+
+
+def first_header(data: bytes) -> Header:
+    """Return what a damaged PNG says of its first picture."""
+    found = parts(data)
+    channels = "gray" if found.kind in (0, 4) else "palette" if found.kind == 3 else "rgb"
+    return Header("png", found.width, found.height, has_alpha=found.kind in (4, 6) or found.data(b"tRNS") is not None,
+                  bit_depth=found.depth, channels=channels)
 
 
 def _row_bytes(width: int, bits: int) -> int:
