@@ -85,8 +85,7 @@ class Decode:
             return self._from_pixels(asset, self._decoded(data, header), data)
         verified = verify(data, format, header=header, max_pixels=self.max_pixels, max_frames=self.max_frames,
                           keep_pixels=wanted)
-        if not verified.shown_everywhere:
-            asset = asset.evolve(note="arithmetic coding, which browsers do not show")
+        if not verified.shown_everywhere:  # the container's note says why
             return self._from_pixels(asset, self._decoded(data, header))
         facts = _facts(header, has_alpha=header.has_alpha and not verified.opaque)
         return _seen(asset, verified.glance, header.orientation).evolve(
