@@ -10,106 +10,24 @@ httpx2 continues httpx under the same names: to swap, change the two imports.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import json as json_module
-import logging
 import socket
 import ssl
-import zlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
+from imagepipe.answer import Answer, BrokenOff, NoConnection, Secret, TooMuch, unpacker
 from imagepipe.deadlines import Deadline, Line, Pace, Resolve, deadline_of
-from imagepipe.errors import ConfigurationError
 from imagepipe.plain import plain
-from imagepipe.sources.addresses import shown_url
-
-log = logging.getLogger("imagepipe")
 
 BaseTransport = httpx.BaseTransport
 MockTransport = httpx.MockTransport
 Request = httpx.Request
 Response = httpx.Response
-
-
-class NoConnection(Exception):
-    """No connection came about, so nothing was sent.
-
-    `kind`: `name` (not found), `refused`, `timeout`, `tls`, `proxy`, `network`.
-    """
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message, kind)
-        self.kind = kind
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class BrokenOff(Exception):
-    """The exchange broke off, or its answer cannot be read: what was sent may have been carried out."""
-
-    def __init__(self, message: str, *, slow: bool = False) -> None:
-        super().__init__(message)
-        self.slow = slow  #: It ran out of time: the other side may still be at work.
-
-
-class Nonsense(BrokenOff):
-    """An answer came, and it is not one of this API: a web page, no JSON, too large, half a page."""
-
-
-class TooMuch(Nonsense):
-    """An answer has more bytes than it may have."""
-
-
-class Secret:
-    """A text that is sent and never shown."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def hide(self, text: str) -> str:
-        """Return `text` without the secret, where it holds it."""
-        return text.replace(self._text, "***") if self._text else text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]  #: Names in any case.
-    body: bytes = field(repr=False)
-
-    @property
-    def is_web_page(self) -> bool:
-        """Tell whether this is a page for people: from a proxy, a portal, a wrong address."""
-        start = self.body[:200].lstrip().lower()
-        return "html" in self.headers.get("content-type", "").lower() or start.startswith((b"<!doctype", b"<html"))
-
-    def json(self) -> Any:
-        """Return what the body says; raise `Nonsense` where it is no JSON."""
-        try:
-            return json_module.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise Nonsense(f"the answer is no JSON ({type(error).__name__})") from None
 
 
 # -- below the library: streams with a deadline ----------------------------------------------------
@@ -176,53 +94,89 @@ def _connecting() -> Iterator[None]:
 
 
 class Transport(BaseTransport):
-    """Sends requests over connections whose exchanges have a deadline. TLS is verified, always."""
+    """Sends requests over connections whose exchanges have a deadline. TLS is verified, always.
+
+    Each exchange has a connection to itself. The library's own pool shares them among threads, and
+    may take one that another thread has just been given for one that the server hung up on: its
+    check and the first answer's arrival race, which costs an upload its answer now and then.
+    """
 
     def __init__(self, *, pace: Pace | None = None, connections: int = 4, proxy: str | None = None,
                  resolve: Resolve | None = None) -> None:
         self.pace = pace or Pace()
-        common: dict[str, Any] = {
+        self._settings: dict[str, Any] = {
             "ssl_context": httpx.create_ssl_context(),  # SSL_CERT_FILE and SSL_CERT_DIR add a company's own authority
-            "max_connections": connections,
+            "max_connections": 1,
             "keepalive_expiry": 15.0,  # well below what servers allow: a request on a closed connection looks lost
             "network_backend": _Backend(resolve),
         }
-        if proxy is None:
-            self._pool = httpcore.ConnectionPool(**common)
-        else:
-            parts = urlsplit(proxy)
-            auth = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode())
-            self._pool = httpcore.HTTPProxy(proxy_url=f"http://{parts.netloc.rpartition('@')[2]}",
-                                            proxy_auth=auth if parts.username else None, **common)
+        self._proxy = proxy
+        self._places = threading.BoundedSemaphore(connections)
+        self._free: list[httpcore.ConnectionPool] = []  # each with one connection; the last used comes first
+        self._lock = threading.Lock()
+
+    def _open(self) -> httpcore.ConnectionPool:
+        if self._proxy is None:
+            return httpcore.ConnectionPool(**self._settings)
+        parts = urlsplit(self._proxy)
+        auth = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode())
+        return httpcore.HTTPProxy(proxy_url=f"http://{parts.netloc.rpartition('@')[2]}",
+                                  proxy_auth=auth if parts.username else None, **self._settings)
+
+    def _take(self) -> httpcore.ConnectionPool:
+        if not self._places.acquire(timeout=self.pace.pool):
+            raise httpx.PoolTimeout("no connection was free in time")
+        with self._lock:
+            return self._free.pop() if self._free else self._open()
+
+    def _give_back(self, pool: httpcore.ConnectionPool) -> None:
+        with self._lock:
+            self._free.append(pool)
+        self._places.release()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         deadline = Deadline(self.pace)
         times = {"connect": self.pace.connect, "read": deadline, "write": deadline, "pool": self.pace.pool}
         url = request.url
-        with _as_httpx():
-            response = self._pool.handle_request(httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw, content=request.stream,
-                extensions={**request.extensions, "timeout": times}))
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response.stream))
+        pool = self._take()
+        try:
+            with _as_httpx():
+                response = pool.handle_request(httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw, content=request.stream,
+                    extensions={**request.extensions, "timeout": times}))
+        except BaseException:
+            self._give_back(pool)
+            raise
+        return httpx.Response(response.status, headers=response.headers,
+                              stream=_Body(response.stream, lambda: self._give_back(pool)))
 
     def close(self) -> None:
-        self._pool.close()
+        """Close the connections that are not in use."""
+        with self._lock:
+            while self._free:
+                self._free.pop().close()
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer as it comes."""
+    """The body of an answer as it comes. Closing it ends the exchange."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, done: Callable[[], None]) -> None:
+        self._stream, self._done = stream, done
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         with _as_httpx():
             yield from self._stream
 
     def close(self) -> None:
-        self._stream.close()
+        if not self._closed:
+            self._closed = True
+            try:
+                self._stream.close()
+            finally:
+                self._done()
 
 
 @contextlib.contextmanager
@@ -319,7 +273,7 @@ def _kind(error: BaseException) -> str:
 
 def _read(response: httpx.Response, cap: int) -> bytes:
     """Read a body, of which no more than `cap` bytes are held, compressed or not."""
-    unpack = _unpacker(response.headers.get("content-encoding", ""), cap)
+    unpack = unpacker(response.headers.get("content-encoding", ""), cap)
     received, parts = 0, []
     # the stream itself, not `iter_bytes`: that unpacks whatever is in a piece before it can be counted
     for piece in response.stream:  # type: ignore[union-attr]  # of a synchronous client, so it is one that iterates
@@ -329,63 +283,3 @@ def _read(response: httpx.Response, cap: int) -> bytes:
         parts.append(unpack(piece))
     parts.append(unpack(None))
     return b"".join(parts)
-
-
-def _unpacker(encoding: str, cap: int) -> Callable[[bytes | None], bytes]:
-    """Return a function that unpacks a body piece by piece, and is called with None at its end."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return lambda piece: piece or b""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Nonsense(f"the answer is packed in an unknown way ({plain(encoding)[:20]})")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: finds out whether it is gzip or zlib
-    size, touched = 0, False  # no body at all is well: a 204 may name an encoding
-
-    def unpack(piece: bytes | None) -> bytes:
-        nonlocal size, touched
-        if piece is None:
-            if touched and not unpacker.eof:
-                raise Nonsense("the answer ends before its end")
-            return b""
-        touched = True
-        try:
-            data = unpacker.decompress(piece, cap - size + 1)
-        except zlib.error:
-            raise Nonsense("the answer cannot be unpacked") from None
-        size += len(data)
-        if size > cap:
-            raise TooMuch(f"the answer has more than {cap:,} bytes when unpacked")
-        return data
-
-    return unpack
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment (or the system's settings) wants for an address, and say so.
-
-    None for this machine, and for what NO_PROXY names. Raises `ConfigurationError` for a kind of
-    proxy that cannot be used.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host):
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
-    shown = plain(shown_url(proxy))
-    if urlsplit(proxy).scheme != "http":
-        raise ConfigurationError(f"the environment names the proxy {shown}, and only http:// proxies can be used; "
-                                 f"set NO_PROXY={host} to do without, or name another in {parts.scheme.upper()}_PROXY")
-    log.warning("connecting to %s through the proxy %s, which the environment names", host, shown)
-    return proxy
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, without asking anyone."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"

@@ -10,20 +10,11 @@ import zlib
 import pytest
 from scripted_server import Peer, answering, serving
 
+from imagepipe.answer import BrokenOff, NoConnection, Nonsense, Secret, TooMuch
 from imagepipe.deadlines import Deadline, Pace
 from imagepipe.errors import ConfigurationError
-from imagepipe.http import (
-    BrokenOff,
-    MockTransport,
-    NoConnection,
-    Nonsense,
-    Response,
-    Secret,
-    TooMuch,
-    Transport,
-    exchange,
-    proxy_for,
-)
+from imagepipe.http import MockTransport, Response, Transport, exchange
+from imagepipe.proxies import proxy_for
 
 CANARY = "canary0token0never0shown"
 

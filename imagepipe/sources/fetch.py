@@ -23,7 +23,8 @@ from imagepipe.plain import plain
 from imagepipe.sources.addresses import Address, check_literal_host, is_public, parse_address, private_address
 
 if TYPE_CHECKING:
-    from imagepipe.http import Answer, BaseTransport
+    from imagepipe.answer import Answer
+    from imagepipe.http import BaseTransport
 
 log = logging.getLogger("imagepipe")
 
@@ -99,7 +100,8 @@ class Fetcher:
 
     def _get(self, address: Address, max_bytes: int) -> Answer:
         from imagepipe import __version__
-        from imagepipe.http import BrokenOff, NoConnection, TooMuch, exchange
+        from imagepipe.answer import BrokenOff, NoConnection, TooMuch
+        from imagepipe.http import exchange
 
         headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity",
                    "User-Agent": f"imagepipe/{__version__} (+https://pypi.org/project/imagepipe-upload/)"}

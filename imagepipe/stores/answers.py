@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
+from imagepipe.answer import Answer, Nonsense, Secret
 from imagepipe.errors import (
     AccessRefused,
     Ambiguous,
@@ -19,7 +20,6 @@ from imagepipe.errors import (
     StoreError,
     StoreUnusable,
 )
-from imagepipe.http import Answer, Nonsense, Secret
 from imagepipe.plain import plain
 from imagepipe.stores import StoreImage
 

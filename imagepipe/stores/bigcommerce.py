@@ -11,20 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagepipe import __version__
+from imagepipe.answer import Answer, Nonsense, Secret
 from imagepipe.deadlines import Pace
 from imagepipe.errors import Ambiguous, ConfigurationError, Rejected
-from imagepipe.http import (
-    Answer,
-    BaseTransport,
-    Client,
-    ClientTransport,
-    Nonsense,
-    Secret,
-    Transport,
-    is_loopback,
-    proxy_for,
-)
+from imagepipe.http import BaseTransport, Client, ClientTransport, Transport
 from imagepipe.plain import plain
+from imagepipe.proxies import is_loopback, proxy_for
 from imagepipe.stores import StoreImage, Upload, answers
 from imagepipe.stores.connection import Connection, Patience, duration
 from imagepipe.stores.listing import Listing

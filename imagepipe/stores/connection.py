@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from imagepipe.answer import Answer, BrokenOff, NoConnection, Nonsense, Secret
 from imagepipe.errors import Ambiguous, StoreBusy, StoreDown, StoreError, StoreUnusable
-from imagepipe.http import Answer, BrokenOff, NoConnection, Nonsense, Request, Response, Secret, exchange
+from imagepipe.http import Request, Response, exchange
 from imagepipe.stores import answers
 from imagepipe.stores.throttle import FIRST, LONGEST_PAUSE, seconds
 

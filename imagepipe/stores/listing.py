@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from imagepipe.answer import Answer, Nonsense
 from imagepipe.errors import StoreBusy, StoreError, StoreUnusable
-from imagepipe.http import Answer, Nonsense
 from imagepipe.stores import answers
 from imagepipe.stores.answers import Page
 from imagepipe.stores.connection import Connection

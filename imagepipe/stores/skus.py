@@ -17,6 +17,7 @@ log = logging.getLogger("imagepipe")
 AT_ONCE = 100  #: SKUs a request, if they are short.
 LONGEST_QUERY = 1_800  #: Characters: with host and path below 2,048, which everything between takes.
 REFUSED = 3  #: So many refused lookups, and no other, say something of the store and not of the SKUs.
+HINT_PAGES = 20  #: Pages of 250 SKUs that the hint at the nearest one is worth.
 FEW = 3  #: So many SKUs are looked up singly among variants before anything is paged.
 
 
@@ -108,6 +109,8 @@ class Skus:
     def _find_variants(self, missing: Sequence[str]) -> None:
         if len(missing) <= FEW or (self._paged_variants and len(missing) <= 20):
             self._singly("/catalog/variants", missing)
+            if self._not_known(missing) and not self._paged_variants:
+                self._look_around()
             return
         if self._paged_variants:
             return  # they were not among all of them, and a new one in between is not worth as many requests
@@ -122,6 +125,14 @@ class Skus:
         self._paged_variants = True
         if len(missing) <= FEW:
             self._singly("/catalog/variants", missing)  # a variant may have slipped from page to page meanwhile
+
+    def _look_around(self) -> None:
+        """Note all SKUs of a store that is not large, so that what is nearest to an unknown one can be told."""
+        for page in self._listing.pages("/catalog/variants", "", answers.variant_sku):
+            self._see(page.items, over=False)
+            if page.pages > HINT_PAGES:
+                return
+        self._paged_variants = True
 
 
 def batches(skus: Sequence[str]) -> Iterator[list[str]]:
