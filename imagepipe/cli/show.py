@@ -31,6 +31,8 @@ def line(values: dict[str, Any]) -> str:
     status, reason = values["status"], values["reason"]
     to = values["sku"] or (f"product {values['product_id']}" if values["product_id"] else "")
     head = f"{status:<8}  {values['source']}"
+    if reason and values["manifest"] and reason.startswith(values["manifest"]):
+        return f"{status:<8}  {reason}"  # it names the row by itself
     if reason and status in (Status.FAILED, Status.SKIPPED, Status.PLANNED):
         where = f" (row {values['row_number']})" if status == Status.FAILED and values["row_number"] else ""
         return f"{head}{where}: {reason}"
