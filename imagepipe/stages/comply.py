@@ -26,11 +26,8 @@ class Comply:
     pipeline: Pipeline  #: Stages that prepare: Convert, Strip, Fit.
 
     def __call__(self, asset: Asset) -> Asset:
-        if asset.data is None:
-            if asset.pixels is not None:  # of a type that cannot stay: Decode kept no bytes of it
-                asset = asset.evolve()
-            else:
-                raise ConfigurationError("Comply found neither data nor pixels; put Read and Decode in front of it")
+        if asset.data is None and asset.pixels is None:
+            raise ConfigurationError("Comply found neither data nor pixels; put Read and Decode in front of it")
         shaped = self.pipeline(asset)
         if not _is_same(asset, shaped):
             reasons = shaped.notes[len(asset.notes):] or ("its bytes would change",)
@@ -41,7 +38,7 @@ class Comply:
 def _is_same(asset: Asset, shaped: Asset) -> bool:
     """Say whether the shaped picture is the one received, but for what does no harm in its container."""
     if asset.data is None or shaped.data is None:
-        return False
+        return False  # Decode keeps no bytes of a type that has to change
     if shaped.data == asset.data:
         return True
     format = asset.facts.format if asset.facts else ""
