@@ -108,6 +108,7 @@ class ScriptedServer:
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     receive_buffer: int | None = None
+    port: int = 0
 
     def __enter__(self) -> ScriptedServer:
         self._socket = socket.socket()
@@ -115,6 +116,7 @@ class ScriptedServer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self._socket.bind(("127.0.0.1", 0))
         self._socket.listen(64)
+        self.port = self._socket.getsockname()[1]
         self._lock = threading.Lock()
         self._peers: list[Peer] = []
         self.stopped = threading.Event()
@@ -131,11 +133,6 @@ class ScriptedServer:
             peer.hang_up()
         for thread in self._threads:
             thread.join(5)
-
-    @property
-    def port(self) -> int:
-        port: int = self._socket.getsockname()[1]
-        return port
 
     @property
     def url(self) -> str:

@@ -7,8 +7,8 @@ would look the name up by itself, and could be led to where we refuse to go.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -25,8 +25,6 @@ from imagepipe.sources.addresses import Address, check_literal_host, is_public, 
 if TYPE_CHECKING:
     from imagepipe.answer import Answer
     from imagepipe.http import BaseTransport
-
-log = logging.getLogger("imagepipe")
 
 REDIRECTS = 5
 ATTEMPTS = 3
@@ -59,11 +57,15 @@ class Fetcher:
     allowed: frozenset[str] = frozenset()
     sleep: Callable[[float], object] = time.sleep
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
     def fetch(self, url: str, max_bytes: int) -> Fetched:
         """Return what is at an address.
 
-        Raises `SourceError` (`bad_address`, `private_address`, `not_found`, `refused`, `not_an_image`), `TooLarge`,
-        or `FetchFailed` where trying again later may help.
+        Raises `SourceError` (`bad_address`, `private_address`, `not_found`, `refused`,
+        `not_an_image`), `TooLarge`, or `FetchFailed` where trying again later may help.
         """
         problem = FetchFailed("")
         for attempt in range(ATTEMPTS):
@@ -192,5 +194,6 @@ def fetch(url: str, max_bytes: int = 256_000_000) -> Fetched:
     with _lock:
         if _shared is None or _shared[0] != os.getpid():  # connections do not survive a fork
             _shared = os.getpid(), fetcher()
+            atexit.register(_shared[1].close)
         shared = _shared[1]
     return shared.fetch(url, max_bytes)
