@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import threading
@@ -348,6 +349,21 @@ def test_a_colour_of_high_dynamic_range_keeps_its_hue():
     after, _ = to_srgb(before, Color(cicp=(9, 16, 9, 1)))
 
     assert np.abs(array(after)[0, 0] - encoded(linear)).max() <= 6  # a code of 8 bits is that coarse
+
+
+def test_no_mutation_of_a_profile_raises(monkeypatch):
+    monkeypatch.setattr(convert, "_STEPS_33", 5 << 16)  # the same way, and quick
+    monkeypatch.setattr(convert, "_EXACT", 10)
+    chance = random.Random(11)
+    for mode, whole in (("RGB", rgb_profile(P3, srgb_curve)), ("L", gray_profile(2.2)), ("CMYK", cmyk_profile(steps=2)),
+                        ("RGBA", rgb_profile(ADOBE, 2.2))):
+        before = Image.new(mode, (5, 5))
+        for _ in range(60):
+            icc = bytearray(whole)
+            for _ in range(chance.randrange(1, 6)):
+                icc[chance.randrange(len(icc))] = chance.randrange(256)
+            after, note = to_srgb(before, Color(icc=bytes(icc)))
+            assert after.size == (5, 5) and note.isprintable()
 
 
 def test_threads_share_transforms():

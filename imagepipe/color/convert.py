@@ -121,22 +121,28 @@ def _transform(icc: bytes, mode: str, *, exact: bool) -> ImageCms.ImageCmsTransf
         if key in _transforms:
             _transforms.move_to_end(key)
             return _transforms[key]
-        source = opened(icc) if icc else ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION)
-        if mode == "L":  # 256 values, of which littleCMS would make a curve that is coarse in the dark
-            flags |= int(ImageCms.Flags.NOOPTIMIZE)
-        elif not source.profile.is_matrix_shaper:
-            tables = _STEPS_33 if mode == "CMYK" else int(ImageCms.Flags.HIGHRESPRECALC)
-            flags |= int(ImageCms.Flags.NOOPTIMIZE) if exact else tables
-        built = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, _OUT.get(mode, "RGB"),
-                                        ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags(flags))
+        built = _built(icc, mode, exact)
         _transforms[key] = built
         if len(_transforms) > _KEPT:
             _transforms.popitem(last=False)
     return built
 
 
-_OUT = {"RGBA": "RGBA"}
+def _built(icc: bytes, mode: str, exact: bool) -> ImageCms.ImageCmsTransform:
+    """Build the way from a profile, which `profiles` has found usable, to sRGB."""
+    source = opened(icc) if icc else ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION)
+    if mode == "L":  # 256 values, of which littleCMS would make a curve that is coarse in the dark
+        flags |= int(ImageCms.Flags.NOOPTIMIZE)
+    elif not source.profile.is_matrix_shaper:
+        tables = _STEPS_33 if mode == "CMYK" else int(ImageCms.Flags.HIGHRESPRECALC)
+        flags |= int(ImageCms.Flags.NOOPTIMIZE) if exact else tables
+    target, out = ImageCms.createProfile("sRGB"), "RGBA" if mode == "RGBA" else "RGB"
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    try:
+        return ImageCms.buildTransform(source, target, mode, out, intent, ImageCms.Flags(flags))
+    except ImageCms.PyCMSError:  # of a strange one: as it was tried when it was judged
+        return ImageCms.buildTransform(source, target, mode, out, intent, ImageCms.Flags.NOOPTIMIZE)
 
 
 def _name(icc: bytes) -> str:
