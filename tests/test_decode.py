@@ -504,3 +504,18 @@ def test_exif_is_kept_on_request_only():
 
     assert b"somebody" in decode(data, "jpeg").metadata["exif"]
     assert decode(data, "jpeg", keep_metadata=False).metadata == {}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "AVIF"])
+def test_whose_a_picture_is_can_be_kept(format):
+    exif = Image.Exif()
+    exif[0x8298] = "(c) Somebody"
+
+    assert decode(encoded(format, exif=exif), format.lower()).metadata["copyright"] == b"(c) Somebody"
+
+
+def test_whose_a_heic_is_can_be_kept():
+    exif = Image.Exif()
+    exif[0x8298] = "(c) Somebody"
+
+    assert decode(heic(photo((64, 48)), exif=exif.tobytes()), "heic").metadata["copyright"] == b"(c) Somebody"

@@ -23,10 +23,11 @@ from PIL import Image
 
 from imagepipe import budget, codecs
 from imagepipe.asset import Color, Frame, Pixels
-from imagepipe.codecs import decode_jpeg, decode_pillow, decode_png, extras
+from imagepipe.codecs import decode_jpeg, decode_pillow, decode_png, exif, extras
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import opaque, plain
 from imagepipe.codecs.header import Header
+from imagepipe.codecs.statements import statement
 from imagepipe.errors import Corrupt, ImageError, NotAnImage
 
 __all__ = ["MAX_FRAMES", "MAX_PIXELS", "Decoded", "Verified", "decode", "decode_fully", "read_any_header", "verify"]
@@ -312,6 +313,10 @@ def _metadata(data: bytes, format: str) -> Mapping[str, bytes]:
                 found = metadata(data)
             elif format in ("avif", "tiff"):
                 found = decode_pillow.metadata(data, format)
+            if found and format in ("heic", "avif", "tiff"):
+                said = statement(exif.read(found.get("exif", b"")), found.get("xmp", b""))
+                stated = {"copyright": said.copyright.encode(), "artist": said.artist.encode()}
+                found |= {name: value for name, value in stated.items() if value}
     except ImageError:
         return {}  # what is beside a picture is no reason to refuse it
     return found
