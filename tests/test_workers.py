@@ -1,6 +1,7 @@
 """Worker processes: whatever a task does costs that task alone."""
 
 import gc
+import importlib.util
 import logging
 import math
 import os
@@ -23,6 +24,7 @@ from imagepipe.errors import (
     WorkerDied,
 )
 from imagepipe.workers import CannotStart, Inline, Workers
+from imagepipe.workers.executor import PRELOAD
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
@@ -184,8 +186,8 @@ def test_it_works_from_many_threads_at_the_same_time(pair):
     (chores.hold_the_gil, (600,), TooSlow, "stopped after 0.6 s"),
     (pow, (7, 10**9), TooSlow, "stopped after 0.6 s"),
 ])
-def test_a_crash_or_a_hang_costs_that_task_alone(method, task, arguments, error, said):
-    with make(start_method=method, wall_seconds=0.6, cpu_seconds=600) as workers:
+def test_a_crash_or_a_hang_costs_that_task_alone(task, arguments, error, said):
+    with make(wall_seconds=0.6, cpu_seconds=600) as workers:
         before = workers.submit(chores.same, 1)
         bad = workers.submit(task, *arguments)
         after = [workers.submit(chores.same, number) for number in range(3)]
@@ -198,10 +200,10 @@ def test_a_crash_or_a_hang_costs_that_task_alone(method, task, arguments, error,
 
 
 @posix_only
-def test_many_bad_tasks_among_good_ones():
+def test_many_bad_tasks_among_good_ones(method):
     bad = [(chores.segfault, ()), (chores.sleep, (600,)), (chores.hold_the_gil, (600,)), (chores.take, (4 << 30,)),
            (chores.raise_value_error, ()), (chores.kill_yourself, ()), (chores.leave, (1,))]
-    with make(2, wall_seconds=2) as workers:
+    with make(2, wall_seconds=1, cpu_seconds=600, start_method=method) as workers:
         futures = []
         for index in range(28):
             futures.append(workers.submit(chores.same, index))
@@ -329,6 +331,37 @@ def test_a_process_that_a_task_left_behind_holds_nothing_up():
     until(lambda: not alive(pid))
 
 
+def test_stopping_while_a_process_starts_does_not_wait_for_its_task(tmp_path):
+    workers = make()
+    crew, starting, stopped = workers._crew, threading.Event(), threading.Event()
+    really = crew.starter.start
+
+    def start():
+        process = really()
+        starting.set()
+        assert stopped.wait(PATIENCE)  # `stop` has looked for processes, and did not see this one
+        return process
+
+    crew.starter.start = start
+    future = workers.submit(chores.sleep_said, str(tmp_path / "begun"), 600)
+    assert starting.wait(PATIENCE)
+    stopping = threading.Thread(target=workers.stop)
+    stopping.start()
+    until(lambda: crew.stopping and crew.closing)
+    stopped.set()
+    stopping.join(PATIENCE)
+
+    assert isinstance(future.exception(PATIENCE), WorkerDied)
+    assert not (tmp_path / "begun").exists()
+
+
+def test_everything_that_is_imported_beforehand_is_there():
+    for name in PRELOAD:
+        if name == "pillow_heif" and importlib.util.find_spec("pi_heif"):
+            continue  # the other build of it
+        assert importlib.util.find_spec(name), name
+
+
 # -- errors and values that do not travel ----------------------------------------------------------
 
 
@@ -402,7 +435,7 @@ def test_large_pictures_take_turns(tmp_path):
 
 
 def test_waiting_for_memory_does_not_count_as_the_time_of_a_task(tmp_path):
-    with make(2, memory_budget=100 << 20, wall_seconds=2) as workers:
+    with make(4, memory_budget=100 << 20, wall_seconds=2) as workers:
         futures = [workers.submit(chores.announce_said, 60 << 20, str(tmp_path), name, 0.7) for name in "abcd"]
 
         assert [future.exception(PATIENCE) for future in futures] == [None] * 4

@@ -209,8 +209,10 @@ def parent(tmp_path, method, python):
 
 
 @linux_only
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("task", ["chores.sleep_said", "chores.start_a_child"])
+@pytest.mark.parametrize(("how", "task"), [
+    (signal.SIGKILL, "chores.sleep_said"), (signal.SIGKILL, "chores.start_a_child"),
+    (signal.SIGTERM, "chores.sleep_said"),
+])
 def test_no_worker_outlives_a_parent_that_is_killed(parent, how, task):
     process, worker = parent("busy[0].result()", task)
     family = descendants(process.pid)
@@ -221,6 +223,27 @@ def test_no_worker_outlives_a_parent_that_is_killed(parent, how, task):
 
     for pid in family:
         until(lambda pid=pid: not alive(pid), f"the end of {pid}")
+
+
+@linux_only
+def test_a_copy_of_the_parent_that_lives_on_does_not_keep_its_workers_alive(parent, tmp_path):
+    process, worker = parent(textwrap.dedent(f"""
+        copy = os.fork()  # holds all that the parent holds
+        if copy == 0:
+            time.sleep(600)
+        open({str(tmp_path / "copy")!r} + ".new", "w").write(str(copy))
+        os.replace({str(tmp_path / "copy")!r} + ".new", {str(tmp_path / "copy")!r})
+        busy[0].result()
+    """))
+    copy = number_in(tmp_path / "copy")
+    try:
+        process.kill()
+        process.wait(PATIENCE)
+
+        until(lambda: not alive(worker))
+        assert alive(copy)
+    finally:
+        os.kill(copy, signal.SIGKILL)
 
 
 @linux_only
