@@ -129,6 +129,60 @@ def test_a_server_without_tls_is_not_asked_twice():
     assert clock.naps == []
 
 
+def test_waiting_for_the_network_ends_when_the_run_is_stopped():
+    said = threading.Event()
+    store = BigCommerce("abc", CANARY, base_url=f"http://127.0.0.1:{unused_port()}/stores/abc/v3",
+                        on_wait=lambda message: said.set())
+    caught = []
+
+    def wait():
+        try:
+            store.create(UPLOAD)
+        except StoreDown as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert said.wait(10)
+    store.interrupt()
+    thread.join(10)
+
+    assert "stopped while it waited" in str(caught[0])
+    with pytest.raises(StoreDown):
+        store.images(7)
+
+
+def test_waiting_for_the_quota_ends_when_the_run_is_stopped():
+    pauses = threading.Event()
+    store = BigCommerce("abc", CANARY, on_wait=lambda message: pauses.set(), transport=MockTransport(
+        lambda request: Response(429, headers={"X-Retry-After": "100"})))
+    caught = []
+
+    def wait():
+        try:
+            store.images(7)
+        except StoreDown as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert pauses.wait(10)
+    store.interrupt()
+    thread.join(10)
+
+    assert "stopped while it waited" in str(caught[0])
+
+
+def test_waiting_is_allowed_again_where_the_store_is_used_again():
+    answers = [Response(503), Response(200, json=EMPTY)]
+    store = BigCommerce("abc", CANARY, transport=MockTransport(lambda request: answers.pop(0)),
+                        sleep=lambda seconds: None)
+    store.interrupt()
+    store.interrupt(False)
+
+    assert store.images(7) == []
+
+
 # -- an answer that does not come ------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from imagepipe.stores.connection import Connection, Patience, duration
 from imagepipe.stores.listing import Listing
 from imagepipe.stores.skus import Skus
 from imagepipe.stores.throttle import Throttle
+from imagepipe.stores.waiting import Waiting
 
 log = logging.getLogger("imagepipe")
 
@@ -57,19 +58,21 @@ class BigCommerce:
         elif transport is None:
             transport = Transport(pace=pace, connections=connections, proxy=proxy_for(root))
 
+        self._waiting = Waiting(sleep)
+
         def pause(seconds: float) -> None:
             if on_wait is not None and seconds >= 1:
                 on_wait(f"the store asks for a pause of {duration(seconds)}")
 
         try:
-            self._throttle = Throttle(transport, leave_quota=leave_quota, max_requests=max_requests, sleep=sleep,
+            self._throttle = Throttle(transport, leave_quota=leave_quota, max_requests=max_requests, sleep=self._waiting,
                                       clock=clock, on_pause=pause)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         headers = {"Accept": "application/json",
                    "User-Agent": f"imagepipe/{__version__} (+https://pypi.org/project/imagepipe-upload/)"}
-        self._connection = Connection(root, self._throttle.handle_request, headers, secret, sleep=sleep, clock=clock,
-                                      wait_for_network=wait_for_network, patience=patience, on_wait=on_wait)
+        self._connection = Connection(root, self._throttle.handle_request, headers, secret, clock=clock,
+                                      sleep=self._waiting, wait_for_network=wait_for_network, patience=patience, on_wait=on_wait)
         self._listing = Listing(self._connection)
         self._skus = Skus(self._listing)
         self._identity = _identity(store_hash, root)
@@ -88,6 +91,14 @@ class BigCommerce:
     def close(self) -> None:
         """Close the connections."""
         self._throttle.close()
+
+    def interrupt(self, on: bool = True) -> None:
+        """Wait for nothing any more, neither for the quota nor for the network; from any thread.
+
+        What waits, or would have to, raises `StopRun`; requests that are on their way come to
+        their end. With False, waiting is allowed again.
+        """
+        self._waiting.interrupt(on)
 
     def usage(self) -> dict[str, int]:
         """Return how many requests were sent, by method."""
