@@ -86,11 +86,13 @@ def form(fields: Iterable[tuple[str, str]] = (), data: bytes | None = None, name
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def spoken(sandbox, request: bytes) -> bytes:
-    """Send bytes, and return all that comes back until the sandbox closes the connection."""
+def spoken(sandbox, request: bytes, *, end: bool = False) -> bytes:
+    """Send bytes, and return all that comes back until the sandbox closes the connection; `end`: say that was all."""
     parts = urlsplit(sandbox.base_url)
     with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
         connection.sendall(request)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
         answer = b""
         while piece := connection.recv(65_536):
             answer += piece

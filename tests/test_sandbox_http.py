@@ -201,6 +201,20 @@ def test_requests_share_a_connection(wire, sandbox):
     assert len({request.connection for request in sandbox.requests}) == 1
 
 
+def test_an_answer_does_not_wait_for_the_next_packet(wire, monkeypatch):
+    flags = []
+    handle = server._Handler.do_GET
+
+    def noting(handler):
+        flags.append(handler.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        handle(handler)
+
+    monkeypatch.setattr(server._Handler, "do_GET", noting)
+
+    assert wire("GET", IMAGES).status == 204
+    assert flags[0]
+
+
 def test_requests_are_logged(wire, sandbox):
     wire.post(77, SMALL)
     wire("GET", IMAGES + "?limit=5", User_Agent="shop/1")
@@ -303,6 +317,25 @@ def test_a_failure_may_come_after_the_deed(wire, sandbox):
     assert (answer.status, answer.headers["x-from"]) == (504, "proxy")
     assert answer.headers["content-type"].startswith("text/html")
     assert len(sandbox.images(77)) == 1
+
+
+def test_a_429_on_request_tells_nothing_of_the_quota():
+    with Sandbox(products=[{"product_id": 77}]) as sandbox, wired(sandbox) as wire:
+        sandbox.fail(429, headers={"X-Retry-After": "3"})
+
+        first, second = wire("GET", IMAGES), wire("GET", IMAGES)
+
+        assert [name for name in first.headers if name.startswith("x-r")] == ["x-retry-after"]
+        assert "x-rate-limit-requests-left" in second.headers
+
+
+def test_one_failure_may_follow_another(wire, sandbox):
+    sandbox.fail(500)
+    sandbox.fail(500, after=1)
+    sandbox.fail(204, path="/variants")
+
+    assert [wire("GET", "/catalog/products").status for _ in range(4)] == [500, 200, 500, 200]
+    assert wire("GET", "/catalog/variants").status == 204
 
 
 @pytest.mark.parametrize("carried_out", [True, False])

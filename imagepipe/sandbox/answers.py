@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -21,7 +21,8 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: str = ""
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: tuple[tuple[str, str], ...] = ()
+    tells_quota: bool = True  #: False for what stands for a gateway in front of the API.
 
 
 class Refusal(Exception):

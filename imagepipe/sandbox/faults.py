@@ -28,11 +28,11 @@ class Fault:
         if self.kind == "cut":
             return None
         if self.body is not None:
-            return Answer(self.kind, self.body.encode(), "text/html; charset=utf-8", self.headers)
+            return Answer(self.kind, self.body.encode(), "text/html; charset=utf-8", self.headers, tells_quota=False)
         if self.kind in (204, 304):
-            return Answer(self.kind, headers=self.headers)
+            return Answer(self.kind, headers=self.headers, tells_quota=False)
         error = Refusal(self.kind, "Asked for by a test").answer if self.kind != 401 else as_text(401, "Unauthorized\n")
-        return Answer(error.status, error.body, error.content_type, self.headers)
+        return Answer(error.status, error.body, error.content_type, self.headers, tells_quota=False)
 
 
 @dataclass(slots=True)

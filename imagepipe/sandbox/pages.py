@@ -77,7 +77,7 @@ def _product(state: State, root: str, product: Product, most: int, number: int, 
     own = f"/products/{product.id}"
     skus = [product.sku, *(variant.sku for variant in state.variants("product_id = ?", (product.id,))[0]
                            if not variant.is_base)]
-    named = " ".join(f"<code>{escape(sku)}</code>" for sku in skus[:20] if sku)
+    named = " ".join(f"<code>{escape(sku)}</code>" for sku in skus[:20] if sku not in ("", product.name))
     more = (f'<p class="more"><a href="{own}">All {total:,} images</a></p>'
             if total > len(images) and not alone else "")
     shown = (f'<div class="images">{"".join(_figures(images, root))}</div>' if images else

@@ -165,7 +165,8 @@ class Sandbox:
 
         `method` and `path` (a part of it) choose which; the first `after` of them pass, the next
         `times` fail, or all from then on with None. With `carried_out` the store has done what was
-        asked before it fails. `body` is sent as a page of HTML instead of the API's error.
+        asked before it fails. `body` is sent as a page of HTML instead of the API's error. The answer
+        has the `headers` that are given, and none that tell of the quota.
         """
         fault = Fault(kind, carried_out, method, path, body, tuple((headers or {}).items()))
         self._faults.add(fault, after, times)
@@ -222,6 +223,8 @@ class _Site:
             request.method, _below_root(request.path), request.query, status, len(request.body),
             len(answer.body) if answer else 0, request.headers.get("content-type", "").partition(";")[0].strip(),
             request.headers.get("user-agent", ""), request.connection))
+        if answer is not None and not answer.tells_quota:
+            return []
         return self._sandbox._quota.headers(refused=status == 429)
 
     def _page(self, request: Incoming) -> Answer:
