@@ -14,9 +14,9 @@ from imagepipe.testing import Sandbox
 
 PICTURES = {
     "jpeg": testing.jpeg(40, 30), "progressive jpeg": testing.jpeg(40, 30, progressive=True),
-    "png": testing.png(40, 30), "palette png": testing.png(40, 30, mode="P"), "gif": testing.gif(40, 30, frames=3), "bmp": testing.bmp(40, 30),
-    "webp": testing.webp(40, 30), "animated webp": testing.webp(40, 30, frames=2), "xbm": testing.xbm(24, 16),
-    "wbmp": testing.wbmp(24, 16)}
+    "png": testing.png(40, 30), "palette png": testing.png(40, 30, mode="P"),
+    "gif": testing.gif(40, 30, frames=3), "bmp": testing.bmp(40, 30), "webp": testing.webp(40, 30),
+    "animated webp": testing.webp(40, 30, frames=2), "xbm": testing.xbm(24, 16), "wbmp": testing.wbmp(24, 16)}
 
 
 def spoiled(data, chance, insertions):

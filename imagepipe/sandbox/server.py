@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import re
@@ -65,7 +66,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, site: Site) -> None:
         self.site = site
-        self.count = 0
+        self.numbers = itertools.count(1)  #: Of connections; one call of `next` is safe in any thread.
         self._open: dict[socket.socket, threading.Thread | None] = {}
         self._guard = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -81,7 +82,6 @@ class Server(ThreadingHTTPServer):
             full = len(self._open) >= _CONNECTIONS
             if not full:
                 self._open[request] = None
-                self.count += 1
         if full:
             super().shutdown_request(request)
         else:
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.close()
         self._wire = _Wire(self.connection)
         self.rfile = io.BufferedReader(self._wire, 65_536)
-        self._number = self.server.count
+        self._number = next(self.server.numbers)
 
     def handle_one_request(self) -> None:
         self._wire.idle()
