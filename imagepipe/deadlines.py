@@ -184,5 +184,8 @@ class Line:
 
 def addresses(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
     """Return the addresses of a host, in the order in which they should be tried."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # IPv6 has two fields more

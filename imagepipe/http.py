@@ -217,8 +217,11 @@ def exchange(send: Callable[[httpx.Request], httpx.Response], method: str, url: 
 
     `secret` names a header and its value, which no error shows.
     """
-    request = httpx.Request(method, url, headers={"Accept-Encoding": "gzip", **headers}, json=json, data=data,
-                            files=files, extensions=dict(extensions or {}))
+    try:
+        request = httpx.Request(method, url, headers={"Accept-Encoding": "gzip", **headers}, json=json, data=data,
+                                files=files, extensions=dict(extensions or {}))
+    except httpx.InvalidURL:
+        raise BrokenOff("the address is none") from None
     if secret is not None:
         request.headers[secret[0]] = secret[1].reveal()
     try:

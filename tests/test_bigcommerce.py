@@ -555,7 +555,8 @@ def test_only_what_can_be_changed_is_changed():
     "http://api.example/stores/abc/v3", "ftp://api.example/stores/abc/v3", "https://api.example/v3",
     "https://api.example/stores/other/v3", "https://api.example/stores/abc/v2", "https://u:p@api.example/stores/abc/v3",
     "https://api.example/stores/abc/v3?x=1", "https:///stores/abc/v3", "https://a:99999/stores/abc/v3",
-    "https://api.example/sto\nres/abc/v3", "http://127.0.0.1.evil.example/stores/abc/v3", "stores/abc/v3", "",
+    "https://api.example/sto\nres/abc/v3", "https://a..b/stores/abc/v3", "https://a b/stores/abc/v3",
+    "https://.a/stores/abc/v3", "http://127.0.0.1.evil.example/stores/abc/v3", "stores/abc/v3", "",
 ])
 def test_a_root_that_is_none_is_refused(base_url):
     with pytest.raises(ConfigurationError):
@@ -597,3 +598,12 @@ def test_a_clients_own_httpx_can_be_used():
         assert store.create(UPLOAD).id == 5
 
     assert {request.url.host for request in server.requests} == {"api.bigcommerce.com"}
+
+
+def test_what_the_store_says_of_an_image_can_be_written_anywhere():
+    store, _ = client((200, b'{"data": {"id": 5, "image_file": "a\\ud800.jpg", "sort_order": true, "description": 7}}'),
+                      {"data": {"id": 1 << 64}})
+
+    assert store.create(UPLOAD) == StoreImage(5, 7, "a?.jpg")
+    with pytest.raises(Ambiguous):
+        store.create(UPLOAD)

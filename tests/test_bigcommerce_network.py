@@ -326,3 +326,14 @@ def test_many_threads_share_one_client():
 
     assert len(server.requests) == 80
     assert server.connections <= 4
+
+
+def test_another_outage_long_after_one_is_waited_out_anew():
+    clock = Clock()
+    store = BigCommerce("abc", CANARY, base_url=f"http://127.0.0.1:{unused_port()}/stores/abc/v3", clock=clock,
+                        sleep=clock.sleep, wait_for_network=60)
+    for start in (0, 10_000):
+        clock.now = start
+        with pytest.raises(StoreDown):
+            store.images(7)
+        assert clock.now == pytest.approx(start + 60, abs=0.01)

@@ -89,7 +89,25 @@ def test_few_that_are_missing_are_asked_for_among_variants_one_by_one():
     catalog = Catalog({"A": 1}, {"A-RED": 1, "A-BLUE": 1})
 
     assert store_of(catalog).product_ids(["A", "A-RED", "nope"]) == {"A": 1, "A-RED": 1}
-    assert [asked.get("sku") for asked in catalog.asked("variants")] == ["A-RED", "nope"]
+    assert [asked.get("sku") for asked in catalog.asked("variants")][:2] == ["A-RED", "nope"]
+
+
+def test_a_store_that_is_not_large_is_looked_through_for_what_is_nearest_to_an_unknown_sku():
+    catalog = Catalog({"A": 1}, {"A-RED": 1, "A-BLUE": 1})
+    store = store_of(catalog)
+
+    store.product_ids(["A-BLEU"])
+    store.product_ids(["A-ROT"])
+
+    assert {"A-RED", "A-BLUE"} <= set(store.known_skus())
+    assert [asked.get("sku") for asked in catalog.asked("variants")] == ["A-BLEU", None, "A-ROT"]
+
+
+def test_a_large_store_is_not_looked_through_for_a_hint():
+    catalog = Catalog({"A": 1}, {f"V{number}": 1 for number in range(20_000)})
+
+    assert store_of(catalog).product_ids(["nope"]) == {}
+    assert len(catalog.asked("variants")) == 2
 
 
 def test_many_that_are_missing_are_found_by_paging_all_variants():

@@ -65,7 +65,7 @@ def image_of(item: Mapping[str, Any], product_id: int) -> StoreImage:
     url = next((item[name] for name in ("url_zoom", "url_standard", "url_thumbnail", "url_tiny")
                 if isinstance(item.get(name), str) and item[name]), "")
     return StoreImage(number, product_id, _text(item.get("image_file")), item.get("is_thumbnail") is True,
-                      order if isinstance(order, int) else 0, _text(item.get("description")), url,
+                      order if type(order) is int else 0, _text(item.get("description")), url,
                       _text(item.get("date_modified")))
 
 
@@ -119,13 +119,14 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _number(value: object, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 63:
         raise Nonsense(f"{what} has no number in the answer")
     return value
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Return a text as one that can be written anywhere: JSON can hold halves of characters."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -133,7 +134,10 @@ def _text(value: object) -> str:
 
 def stopping(answer: Answer, host: str, secret: Secret) -> StoreError | None:
     """Return the error of an answer that concerns the store, whatever was asked of it."""
-    status, said = answer.status, explained(answer, secret)
+    status = answer.status
+    if 200 <= status < 300:
+        return None
+    said = explained(answer, secret)
     if 300 <= status < 400:
         return StoreUnusable(f"unexpected redirect to {origin_of(answer.headers.get('location', ''))} ({status} from "
                              f"{host}), which is never followed; check --base-url")

@@ -65,14 +65,15 @@ class BigCommerce:
                 on_wait(f"the store asks for a pause of {duration(seconds)}")
 
         try:
-            self._throttle = Throttle(transport, leave_quota=leave_quota, max_requests=max_requests, sleep=self._waiting,
-                                      clock=clock, on_pause=pause)
+            self._throttle = Throttle(transport, leave_quota=leave_quota, max_requests=max_requests,
+                                      sleep=self._waiting, clock=clock, on_pause=pause)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         headers = {"Accept": "application/json",
                    "User-Agent": f"imagepipe/{__version__} (+https://pypi.org/project/imagepipe-upload/)"}
-        self._connection = Connection(root, self._throttle.handle_request, headers, secret, clock=clock,
-                                      sleep=self._waiting, wait_for_network=wait_for_network, patience=patience, on_wait=on_wait)
+        self._connection = Connection(root, self._throttle.handle_request, headers, secret, sleep=self._waiting,
+                                      clock=clock, wait_for_network=wait_for_network, patience=patience,
+                                      on_wait=on_wait)
         self._listing = Listing(self._connection)
         self._skus = Skus(self._listing)
         self._identity = _identity(store_hash, root)
@@ -257,6 +258,8 @@ def _root(store_hash: str, base_url: str | None) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment or not host or port == 0:
         raise ConfigurationError("the API root (--base-url) must be plain: scheme, host and path, without a user, "
                                  "a query or a fragment")
+    if not re.fullmatch(r"(?![-.])[A-Za-z0-9_.-]{1,253}(?<![.-])|[0-9A-Fa-f:.]+", host) or ".." in host:
+        raise ConfigurationError(f"the API root (--base-url) {plain(root)[:200]} has no host that could be found")
     if re.search(r"[^\x21-\x7e]", root) or not parts.path.endswith(f"/stores/{store_hash}/v3"):
         raise ConfigurationError(f"the API root (--base-url) {plain(root)[:200]} does not end in "
                                  f"/stores/{store_hash}/v3")

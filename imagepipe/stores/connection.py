@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 WRITE_CAP = 1_000_000  #: Bytes of an answer to a write.
 LISTING_CAP = 32_000_000  #: Bytes of a listing.
+FORGOTTEN = 120.0  #: Seconds without an attempt to connect, after which an outage does not count any more.
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Connection:
         self.sleep, self.clock, self.on_wait = sleep, clock, on_wait
         self._lock = threading.Lock()
         self._offline_since: float | None = None
+        self._last_failure = 0.0
         self._ever_connected = False
         self._budget = self.patience.budget
         self._failures = 0  # of any request, in a row
@@ -205,8 +207,11 @@ class Connection:
             raise StoreUnusable(f"no connection to {self.host}: {problem}; check HTTPS_PROXY")
         now = self.clock()
         with self._lock:
+            if self._offline_since is not None and now - self._last_failure > FORGOTTEN:
+                self._offline_since = None  # that was another outage; nobody has asked since
             news = self._offline_since is None
             since = self._offline_since = now if self._offline_since is None else self._offline_since
+            self._last_failure = now
             known = self._ever_connected or problem.kind != "name"
         left = since + self.wait_for_network - now
         if left <= 0:

@@ -85,9 +85,7 @@ class Skus:
         """Note what a query finds, which can be no more than was asked for, give or take a like one."""
         parse = answers.variant_sku if path.endswith("variants") else answers.product_sku
         fields = "" if path.endswith("variants") else "&include_fields=sku"
-        count = 0
         for page in self._listing.pages(path, query + fields, parse):
-            count += len(page.items)
             if page.total > 4 * most + 20:
                 raise StoreUnusable(f"the store was asked for {most} SKUs and answers with {page.total:,}: it does not "
                                     "look them up as BigCommerce does; check --base-url")
