@@ -325,7 +325,7 @@ def test_many_threads_share_one_client():
         assert store.usage() == {"POST": 80}
 
     assert len(server.requests) == 80
-    assert server.connections <= 4
+    assert server.connections <= 5  # one to list with, beside four uploads
 
 
 def test_another_outage_long_after_one_is_waited_out_anew():

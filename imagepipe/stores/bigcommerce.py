@@ -56,7 +56,8 @@ class BigCommerce:
         if client is not None:
             transport = ClientTransport(client)
         elif transport is None:
-            transport = Transport(pace=pace, connections=connections, proxy=proxy_for(root))
+            # one more than uploads at once: products are listed for what comes next meanwhile
+            transport = Transport(pace=pace, connections=connections + 1, proxy=proxy_for(root))
 
         self._waiting = Waiting(sleep)
 
@@ -258,7 +259,7 @@ def _root(store_hash: str, base_url: str | None) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment or not host or port == 0:
         raise ConfigurationError("the API root (--base-url) must be plain: scheme, host and path, without a user, "
                                  "a query or a fragment")
-    if not re.fullmatch(r"(?![-.])[A-Za-z0-9_.-]{1,253}(?<![.-])|[0-9A-Fa-f:.]+", host) or ".." in host:
+    if not re.fullmatch(r"(?![-.])[A-Za-z0-9_.-]{1,253}(?<![.-])|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", host) or ".." in host:
         raise ConfigurationError(f"the API root (--base-url) {plain(root)[:200]} has no host that could be found")
     if re.search(r"[^\x21-\x7e]", root) or not parts.path.endswith(f"/stores/{store_hash}/v3"):
         raise ConfigurationError(f"the API root (--base-url) {plain(root)[:200]} does not end in "
