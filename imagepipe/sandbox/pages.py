@@ -82,7 +82,7 @@ def _product(state: State, root: str, product: Product, most: int, number: int, 
             if total > len(images) and not alone else "")
     shown = (f'<div class="images">{"".join(_figures(images, root))}</div>' if images else
              '<p class="none">No images.</p>')
-    width = 4 if alone else min(len(images), 4)  # how many columns of the page it takes
+    width = 5 if alone else min(len(images), 5)  # decides how many columns of the page it takes
     return (f'<section class="n{width}"><h2><a href="{own}">{escape(product.name)}</a></h2>'
             f'<p class="facts">product {product.id} {named} · {_count(total, "image")}</p>{shown}{more}</section>')
 
