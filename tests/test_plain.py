@@ -1,10 +1,22 @@
 """Text from outside, made fit for a terminal or a log."""
 
+import doctest
+
 import pytest
 
 from imagepipe import budget
+from imagepipe import plain as plain_module
 from imagepipe.errors import NeedsMemory
 from imagepipe.plain import plain
+from imagepipe.sources import addresses, apart, folders, matching
+
+
+@pytest.mark.parametrize("module", [plain_module, addresses, apart, folders, matching], ids=lambda it: it.__name__)
+def test_the_examples_in_the_documentation_are_true(module):
+    result = doctest.testmod(module)
+
+    assert result.attempted
+    assert not result.failed
 
 
 @pytest.mark.parametrize(("text", "shown"), [

@@ -1,6 +1,7 @@
 """Rows of callers: dicts, data frames, rows of a database, bytes, files; and the values of cells."""
 
 import io
+import os
 import sqlite3
 from collections import namedtuple
 from datetime import datetime
@@ -175,7 +176,7 @@ def test_bytes_and_open_files_are_pictures(pictures):
 
     assert [item.data for item in items] == [b"1", b"1", b"x", b"3", b"4"]
     assert items[0].key == items[1].key and len(items[0].key) == 32
-    assert (items[2].key, items[3].key) == ("a.jpg", "three")
+    assert (items[2].key, items[3].key) == (str(pictures / "a.jpg").replace(os.sep, "/"), "three")
     assert items[0].origin.row == {"image": "(bytes)", "sku": "A"}
 
 
@@ -242,6 +243,35 @@ def test_a_key_given_to_two_pictures_of_one_product_is_refused():
 
     assert [isinstance(item, Asset) for item in items] == [True, False, True]
     assert "row 1" in items[1].reason
+
+
+def test_pictures_of_several_sources_never_share_a_place():
+    for name in ("a/1.jpg", "b/1.jpg"):
+        Path(name).parent.mkdir()
+        Path(name).write_bytes(b"x")
+    apart = sources.Apart()
+
+    items = [apart(item.evolve(target=Target(sku=sku))) for path, sku in [
+        ("a/1.jpg", "A"), ("b/1.jpg", "A"), ("a/1.jpg", "A"), ("b/1.jpg", "A"), ("b/1.jpg", "B")]
+        for item in sources.from_path(path)]
+
+    keys = [item.key for item in items]
+    assert keys[0] == keys[2] == keys[4] == "1.jpg"
+    assert keys[1] == keys[3] != "1.jpg"
+    assert "1.jpg" in items[1].notes[0]
+
+
+def test_bytes_with_one_key_are_told_apart_and_addresses_are_one_place():
+    apart = sources.Apart()
+    refused = Outcome(Asset("x"), Status.FAILED)
+
+    one, two, again = (apart(Asset("bytes", "77", data=data)) for data in (b"1", b"2", b"1"))
+    signed = [apart(item).key for item in sources.from_urls(["https://cdn.example/a?Signature=1",
+                                                             "https://cdn.example/a?Signature=2"])]
+
+    assert one.place == again.place != two.place
+    assert signed[0] == signed[1]
+    assert apart(refused) is refused
 
 
 def test_a_refused_row_says_where_the_file_was_looked_for(pictures):

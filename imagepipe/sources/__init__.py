@@ -16,6 +16,7 @@ from imagepipe.asset import Asset, Target
 from imagepipe.errors import ConfigurationError, SourceError
 from imagepipe.plain import plain
 from imagepipe.sources.addresses import check_image_url, scheme_of, shown_url
+from imagepipe.sources.apart import Apart
 from imagepipe.sources.folders import from_folder, suggest_for
 from imagepipe.sources.manifests import from_csv, from_jsonl
 from imagepipe.sources.matching import Matcher, compile_match, matched, suggest
@@ -23,8 +24,8 @@ from imagepipe.sources.places import key_of
 from imagepipe.sources.rows import Item, from_rows, from_urls, refused
 from imagepipe.sources.stdin import from_stdin
 
-__all__ = ["Item", "Matcher", "check_image_url", "compile_match", "from_csv", "from_folder", "from_jsonl", "from_path",
-           "from_rows", "from_stdin", "from_urls", "shown_url", "suggest", "suggest_for"]
+__all__ = ["Apart", "Item", "Matcher", "check_image_url", "compile_match", "from_csv", "from_folder", "from_jsonl",
+           "from_path", "from_rows", "from_stdin", "from_urls", "shown_url", "suggest", "suggest_for"]
 
 _SPREADSHEETS = frozenset({".xlsx", ".xls", ".xlsm", ".ods", ".numbers"})
 

@@ -16,7 +16,7 @@ from imagepipe.plain import plain
 from imagepipe.sources.addresses import has_secrets, parse_address, scheme_of, shown_url, url_key
 from imagepipe.sources.columns import Columns, check_columns, recognise
 from imagepipe.sources.matching import LARGEST, Matcher, compile_match, matched
-from imagepipe.sources.places import Places
+from imagepipe.sources.places import Places, key_of
 from imagepipe.sources.reports import REPORTED, from_report
 from imagepipe.sources.values import absent, parse, simple
 
@@ -230,9 +230,10 @@ def _handed_over(value: Any, target: Target, key: str | None, origin: Origin) ->
         if isinstance(value, str):
             raise SourceError("the file handed over was opened for text; open it with mode 'rb'")
     data = bytes(value)
+    named = isinstance(name, str) and name
     if key is None:
-        key = os.path.basename(name) if isinstance(name, str) and name else hashlib.sha256(data).hexdigest()[:32]  # noqa: PTH119 - text
-    source = name if isinstance(name, str) and name else key
+        key = key_of(os.path.normpath(str(name))) if named else hashlib.sha256(data).hexdigest()[:32]
+    source = str(name) if named else key
     return Asset(source, target, data=data, key=key, origin=origin)
 
 
