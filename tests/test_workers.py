@@ -489,7 +489,7 @@ def test_modules_are_found_where_the_parent_finds_them_now(pair, tmp_path, monke
 
 
 @pytest.mark.parametrize("settings", [{"jobs": 0}, {"jobs": -1}, {"wall_seconds": 0}, {"cpu_seconds": -1},
-                                      {"wall_seconds": math.nan}, {"start_method": "fork"}])
+                                      {"wall_seconds": math.nan}, {"memory_budget": 0}, {"start_method": "fork"}])
 def test_settings_that_cannot_work_are_refused_at_once(settings):
     with pytest.raises(ConfigurationError):
         Workers(**settings)

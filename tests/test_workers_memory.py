@@ -95,7 +95,7 @@ def test_odd_group_files_do_no_harm(machine, text):
     (root / "sys/fs/cgroup").mkdir(parents=True)
     write("sys/fs/cgroup/memory.max", "many\n")
     write("sys/fs/cgroup/memory.current", "\n")
-    write("sys/fs/cgroup/cpu.max", "x y z\n")
+    write("sys/fs/cgroup/cpu.max", "1 y\n")
 
     assert memory_available(root) == 16 * GB
     assert cores(root) == 8
@@ -125,6 +125,13 @@ def test_there_are_as_many_workers_as_memory_allows_and_at_least_one(monkeypatch
     monkeypatch.setattr(memory, "cores", lambda: processors)
 
     assert default_jobs(budget) == jobs
+
+
+def test_where_nothing_is_to_spare_an_everyday_picture_may_still_be_tried(monkeypatch):
+    monkeypatch.setattr(memory, "memory_available", lambda: 0)
+
+    assert memory.default_budget() == memory.EVERYDAY
+    assert default_jobs() == 1
 
 
 def test_this_machine_has_something():

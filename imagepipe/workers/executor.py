@@ -69,7 +69,8 @@ class Workers(Executor):
         if jobs is not None and jobs < 1:
             raise ConfigurationError(f"jobs is {jobs}: at least 1 worker process is needed; to work without, use "
                                      "Inline (--jobs 0)")
-        for name, value in (("wall_seconds", wall_seconds), ("cpu_seconds", cpu_seconds)):
+        for name, value in (("wall_seconds", wall_seconds), ("cpu_seconds", cpu_seconds),
+                            ("memory_budget", memory_budget)):
             if value is not None and not value > 0:
                 raise ConfigurationError(f"{name} is {value}: a limit has to be more than 0")
         if start_method not in (None, "forkserver", "spawn") or (start_method == "forkserver"

@@ -41,11 +41,13 @@ def default_jobs(memory: int | None = None) -> int:
 def default_budget() -> int:
     """Return what pictures in workers may use together: three quarters of what is available.
 
+    One everyday picture may be tried in any case.
+
     The rest is for the parent, which holds prepared pictures until they are sent, and for the
     interpreters of the workers. In a container with 1 GB that leaves about 700 MB: two workers for
     everyday pictures, while one of 100 million pixels runs alone.
     """
-    return memory_available() * 3 // 4
+    return max(EVERYDAY, memory_available() * 3 // 4)
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -54,7 +56,7 @@ def cores(root: Path = Path("/")) -> int:
     count = len(with_affinity(0)) if with_affinity is not None else os.cpu_count() or 1
     for folder in _groups(root, "cpu"):
         quota = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
-        if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):  # else `max` or -1: no quota
+        if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):  # else `max` or -1: no quota
             count = min(count, -(-int(quota[0]) // int(quota[1])))  # of half a core, all
     return max(1, count)
 
