@@ -452,7 +452,7 @@ def test_memory_is_asked_for_before_anything_is_decoded(monkeypatch):
 
     with pytest.raises(NeedsMemory):
         decode(encoded("PNG", photo((400, 300))), "png")
-    assert asked[0] > 400 * 300 * 12
+    assert asked[0] > 400 * 300 * 9
 
 
 def test_kinds_that_no_decoder_here_takes_are_named():

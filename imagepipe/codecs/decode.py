@@ -39,7 +39,8 @@ _WALKED = frozenset({"jpeg", "png", "gif", "webp", "bmp", "wbmp", "xbm"})  # `co
 _ANIMATED = frozenset({"gif", "webp", "png", "avif"})
 _UPRIGHT = frozenset({"tiff", "heic", "raw", "jxl"})  # their decoders apply the orientation
 _ANY = 1 << 80  # pixels: a header may say anything, `check` compares it with the limits
-_WORK = 12  # bytes a pixel at the peak of a preparation: the picture, turned or converted, and one in between
+_WORK = 9  # bytes a pixel at the peak of a preparation: a picture, its turned or converted copy, and a bit
+_DEEP_WORK = 22  # the same of 16-bit colour: its high and low bytes, what is between them, and the result
 _FIXED = 32_000_000  # what decoders take for themselves
 _NAMES = {"heic": "HEIC", "jpeg2000": "JPEG 2000", "raw": "raw file", "jxl": "JPEG XL", "webp": "WebP"}
 _GLANCE = 256  # longest edge, at least, of the small picture that verifying a JPEG gives
@@ -138,7 +139,7 @@ def decode_fully(data: bytes, format: str, *, header: Header | None = None, max_
     check(header, max_pixels, max_frames)
     least = decode_jpeg.scaled_size((header.width, header.height), max_edge) if format == "jpeg" else None
     width, height = least or (header.width, header.height)
-    budget.reserve(len(data) * 2 + width * height * (header.frames * 4 + _WORK - 4) + _FIXED)
+    budget.reserve(len(data) * 2 + _peak(header, width * height) + _FIXED)
     notes: tuple[str, ...] = ()
     damaged = False
     fingerprint: str | None = None
@@ -206,6 +207,13 @@ def _glance_size(header: Header) -> tuple[int, int]:
     """Return the least size for a glance at a JPEG: enough for a likeness, an eighth of a photograph."""
     factor = min(1.0, _GLANCE / max(header.width, header.height))
     return max(1, int(header.width * factor)), max(1, int(header.height * factor))
+
+
+def _peak(header: Header, pixels: int) -> int:
+    """Return an estimate of the bytes that preparing a picture takes, decoded to `pixels` pixels a frame."""
+    work = _DEEP_WORK if header.bit_depth > 8 and header.channels != "gray" else _WORK
+    later = pixels * (4 * (header.frames - 1) + work)
+    return max(later, pixels * 4 + _coefficients(header))
 
 
 def _coefficients(header: Header) -> int:

@@ -12,9 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from imagepipe.codecs.decode_guard import corrupt, reason, shielded
+from imagepipe.codecs.decode_modes import detached
 from imagepipe.codecs.header import Header
 from imagepipe.errors import Corrupt
 
@@ -149,10 +150,8 @@ def _by_pillow(stream: bytes, header: Header, least: tuple[int, int], damaged: b
             if not damaged or image.size[0] == 0:
                 raise Corrupt(str(corrupt(_NAME, reason(error)))) from error
             image.tile = []  # what was decoded before the end stands
-        copy = image.copy()
-    copy.info = {}
-    if copy.mode == "CMYK" and not _by_adobe(stream):  # Pillow takes all inks for Adobe's
-        from PIL import ImageChops
-
-        copy = ImageChops.invert(copy)
-    return copy
+        result = detached(image)
+    result.info = {}
+    if result.mode == "CMYK" and not _by_adobe(stream):  # Pillow takes all inks for Adobe's
+        result = ImageChops.invert(result)
+    return result

@@ -11,16 +11,25 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-__all__ = ["from_floats", "from_integers", "from_sixteen", "join", "opaque", "plain"]
+__all__ = ["detached", "from_floats", "from_integers", "from_sixteen", "join", "opaque", "plain"]
 
 _SHALLOW = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 
 
-def plain(image: Image.Image) -> Image.Image:
+def detached(image: Image.Image) -> Image.Image:
+    """Return a loaded picture out of its plugin's class, which holds the file and its metadata; it shares the pixels.
+
+    The plugin must not be asked for another frame afterwards.
+    """
+    return image._new(image.im)  # as every method of Pillow makes its result; `copy` would hold a picture twice
+
+
+def plain(image: Image.Image, *, more_to_come: bool = False) -> Image.Image:
     """Return a decoded picture of 8 bits or less in a mode that the stages know, with an empty `info`.
 
     A palette becomes `RGB`, or `RGBA` where it has transparency; a transparent colour becomes an
-    alpha channel; bilevel becomes `L`.
+    alpha channel; bilevel becomes `L`. Where `more_to_come` says that the plugin goes on to
+    another frame, nothing is shared with it.
     """
     transparent = image.info.get("transparency")
     if image.mode == "P":
@@ -30,7 +39,8 @@ def plain(image: Image.Image) -> Image.Image:
     elif image.mode in _SHALLOW:
         image = image.convert(_SHALLOW[image.mode])
     else:
-        image = image.copy()  # out of the plugin's class, which holds the file
+        image.load()
+        image = image.copy() if more_to_come else detached(image)
     image.info = {}
     return image
 

@@ -170,7 +170,7 @@ def frames(image: Image.Image, header: Header, max_frames: int, max_pixels: int)
             raise too_many_pixels(image.width, image.height, came, max_pixels)
         image.load()
         duration = image.info.get("duration", 0)
-        frame = plain(image)
+        frame = plain(image, more_to_come=True)
         if frame.size != size:  # a frame that sticks out makes the screen grow; what is outside is not shown
             frame = frame.crop((0, 0, *size))
         yield frame, round(duration) if isinstance(duration, (int, float)) and 0 <= duration < 1e9 else 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageChops
 
 from imagepipe.codecs.decode_guard import corrupt
-from imagepipe.codecs.decode_modes import from_sixteen, join
+from imagepipe.codecs.decode_modes import detached, from_sixteen, join
 from imagepipe.codecs.header import Header
 
 __all__ = ["Parts", "check_rows", "deep", "first_header", "parts", "salvage"]
@@ -204,8 +204,7 @@ def _read(data: bytes, rawmode: str) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         image.tile = [tile._replace(args=rawmode) for tile in image.tile]
         image.load()
-        image.info.clear()  # the transparent colour, which is handled here
-        return image.copy()
+        return detached(image)
 
 
 def _equals(high: Image.Image, low: Image.Image, color: bytes) -> Image.Image:
