@@ -189,6 +189,18 @@ def test_a_folder_that_cannot_be_read_fails_and_the_rest_goes_on(tmp_path, monke
     assert "permission" in failed.reason
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_folder_without_permission_fails_for_real(tmp_path):
+    fill(tmp_path, "locked/1.jpg", "open/2.jpg").joinpath("locked").chmod(0)
+    try:
+        items = list(sources.from_folder(tmp_path))
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+
+    assert taken(items) == ["open/2.jpg"]
+    assert left(items)["locked"].code == "unreadable"
+
+
 @posix_only
 def test_names_that_are_no_utf8_are_taken_and_their_keys_stay_apart(tmp_path):
     folder = os.fsencode(tmp_path)

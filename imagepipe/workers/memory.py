@@ -56,7 +56,8 @@ def cores(root: Path = Path("/")) -> int:
     count = len(with_affinity(0)) if with_affinity is not None else os.cpu_count() or 1
     for folder in _groups(root, "cpu"):
         quota = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
-        if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):  # else `max` or -1: no quota
+        # else `max` or -1: no quota
+        if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
             count = min(count, -(-int(quota[0]) // int(quota[1])))  # of half a core, all
     return max(1, count)
 
