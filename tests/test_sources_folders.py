@@ -216,6 +216,25 @@ def test_names_that_are_no_utf8_are_taken_and_their_keys_stay_apart(tmp_path):
         assert os.path.lexists(item.location)
 
 
+@posix_only
+@pytest.mark.parametrize("name", [
+    "-rf.jpg", "--help.jpg", "$(reboot).jpg", "`id`.jpg", "%s%n.jpg", "{0.__class__}.jpg", "a;b&c|d.jpg", "CON.jpg",
+    "dot.", "space .jpg ", "x" * 251 + ".jpg", "two\nlines.jpg", "\x1b[2J.jpg", "a\u202egpj.exe", "'quoted'.jpg",
+    '"double".jpg', "back\\slash.jpg", "*.jpg", "**",
+])
+def test_an_odd_name_is_a_name_like_any_other(tmp_path, name):
+    fill(tmp_path, f"{{sku}}/{name}")
+
+    (free,) = sources.from_folder(tmp_path)
+    (matched,) = sources.from_folder(tmp_path, match="{sku}/*")
+    (refused,) = sources.from_folder(tmp_path, match="{sku}_{sort_order}_front")
+
+    assert (free.key, free.location) == (f"{{sku}}/{name}", os.path.realpath(tmp_path / "{sku}" / name))
+    assert matched.target == Target(sku="{sku}")
+    assert refused.reason.isprintable()
+
+
+@posix_only
 def test_composed_and_decomposed_names_are_two_pictures(tmp_path):
     fill(tmp_path, "caf\u00e9.jpg", "cafe\u0301.jpg")
     if len(os.listdir(tmp_path)) == 1:  # noqa: PTH208 - a count

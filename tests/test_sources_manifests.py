@@ -330,6 +330,17 @@ def test_a_report_as_csv_is_taken_up_alike(folder):
     assert [item.code for item in items if isinstance(item, Outcome)] == ["not_found"]
 
 
+def test_a_row_that_was_wrong_is_not_taken_up_without_what_was_wrong_with_it(folder):
+    (bad,) = read(folder, "image,sku,sort_order\na.jpg,A,first\n", "old.csv")
+
+    (again,) = read(folder, json.dumps(bad.to_dict("run-1")), "run.jsonl")
+
+    assert (again.status, again.code) == (Status.FAILED, "bad_row")
+    assert bad.reason in again.reason and f"correct it in {folder / 'old.csv'}" in again.reason
+    assert again.asset.source == str(folder.resolve() / "a.jpg")
+    assert again.asset.origin.row_number == 1
+
+
 def test_a_line_that_calls_itself_a_report_may_not_lead_out_of_its_folder(folder):
     line = {"type": "image", "schema": 1, "status": "failed", "image": "/etc/passwd", "sku": "A"}
 

@@ -149,7 +149,7 @@ class Places:
 
     def expected(self, path: str) -> str:
         """Return the absolute path at which `path` was looked for first; "" where no path is meant."""
-        return "" if "\0" in path else os.path.join(self.roots[0], path)
+        return "" if "\0" in path else os.path.normpath(os.path.join(self.roots[0], path))
 
     def _missing(self, path: str) -> SourceError:
         roots = " nor in ".join(_folder(root) for root in self.roots)

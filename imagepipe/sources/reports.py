@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagepipe.asset import Origin
+from imagepipe.plain import plain
 from imagepipe.sources.values import absent, whole
 
 REPORTED = ("product_id", "sku", "sort_order", "is_thumbnail", "description", "key")
@@ -31,6 +32,19 @@ def from_report(line: Mapping[str, Any]) -> tuple[dict[str, Any], Origin | None]
         return named, Origin(None, None, row if isinstance(row, Mapping) else None)
     return named, Origin(str(manifest), None if absent(number) else whole(number),
                          row if isinstance(row, Mapping) else None)
+
+
+def bad_row(line: Mapping[str, Any]) -> str | None:
+    """Return what was wrong with the row that a line of a report tells of; None where the row could be used.
+
+    Of such a row a report has not all that was stated: it has to be corrected where it stands.
+    """
+    if line.get("code") != "bad_row":
+        return None
+    said = plain(str(_without_guard(line.get("reason")) or "this row could not be used"))
+    manifest = _without_guard(line.get("manifest"))
+    advice = f"; correct it in {plain(str(manifest))}, and give that"
+    return said if absent(manifest) or said.endswith(advice) else said + advice
 
 
 def _without_guard(value: Any) -> Any:

@@ -17,7 +17,7 @@ from imagepipe.sources.addresses import has_secrets, parse_address, scheme_of, s
 from imagepipe.sources.columns import Columns, check_columns, recognise
 from imagepipe.sources.matching import LARGEST, Matcher, compile_match, matched
 from imagepipe.sources.places import Places, key_of
-from imagepipe.sources.reports import REPORTED, from_report
+from imagepipe.sources.reports import REPORTED, bad_row, from_report
 from imagepipe.sources.values import absent, parse, simple
 
 _LARGEST_FILE = 256_000_000  #: Bytes taken from a file object; one more shows that there are more.
@@ -53,9 +53,14 @@ class RowReader:
             taken = from_report(named)
             if taken is None:
                 return
-            named, origin = taken
+            wrong = bad_row(named)
+            named, first = taken
+            origin = first or Origin(self.manifest, number, row)
+            if wrong is not None:
+                yield refused(SourceError(wrong), str(named["image"] or where), origin=origin)
+                return
             columns = Columns(("image",), tuple((name, name) for name in REPORTED if name in named))
-            yield from self.read(named, columns, origin or Origin(self.manifest, number, row), where)
+            yield from self.read(named, columns, origin, where)
             return
         origin = Origin(self.manifest, number, _without_bytes(named))
         headers = tuple(named)
