@@ -219,7 +219,7 @@ def test_names_that_are_no_utf8_are_taken_and_their_keys_stay_apart(tmp_path):
 @posix_only
 @pytest.mark.parametrize("name", [
     "-rf.jpg", "--help.jpg", "$(reboot).jpg", "`id`.jpg", "%s%n.jpg", "{0.__class__}.jpg", "a;b&c|d.jpg", "CON.jpg",
-    "dot.", "space .jpg ", "x" * 251 + ".jpg", "two\nlines.jpg", "\x1b[2J.jpg", "a\u202egpj.exe", "'quoted'.jpg",
+    "dot.", "space .jpg ", "x" * 251 + ".jpg", "two\nlines.jpg", "\x1b[2J.jpg", "a\u202egpj.png", "'quoted'.jpg",
     '"double".jpg', "back\\slash.jpg", "*.jpg", "**",
 ])
 def test_an_odd_name_is_a_name_like_any_other(tmp_path, name):
