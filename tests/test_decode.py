@@ -403,6 +403,45 @@ def test_the_profile_of_a_jpeg_2000_is_found():
     assert header.color.icc == icc
 
 
+def photoshop(array, mode, *, depth=16, large=False, runs=False, layers=0):
+    """A PSD or PSB as Photoshop lays it out: header, palette, resources, layers, composite."""
+    height, width, channels = array.shape
+    lengths = ">Q" if large else ">I"
+    section = struct.pack(lengths, 4) + struct.pack(">hH", layers, 0) if layers else b""
+    start = (b"8BPS" + struct.pack(">HxxxxxxHIIHH", 1 + large, channels, height, width, depth, mode) + bytes(8)
+             + struct.pack(lengths, len(section)) + section + struct.pack(">H", runs))
+    rows = [row.tobytes() for plane in array.transpose(2, 0, 1).astype(">u2" if depth == 16 else "u1") for row in plane]
+    if not runs:
+        return start + b"".join(rows)
+    packed = [b"".join(bytes([len(row[at:at + 100]) - 1]) + row[at:at + 100] for at in range(0, len(row), 100))
+              for row in rows]
+    return start + b"".join(struct.pack(">I" if large else ">H", len(row)) for row in packed) + b"".join(packed)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("number", "bands", "mode"), [(1, 1, "L"), (3, 3, "RGB"), (4, 4, "CMYK"), (9, 3, "LAB")])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_photoshop_composites(depth, number, bands, mode, large, runs):
+    array = DEEP[bands] if depth == 16 else rounded(DEEP[bands]).reshape(HEIGHT, WIDTH, bands)
+    wanted = rounded(DEEP[bands])
+
+    image = only(photoshop(array, number, depth=depth, large=large, runs=runs), "psd")
+
+    assert image.mode == mode
+    if mode == "LAB":  # a and b: from the middle in Photoshop and in Pillow, signed when Pillow hands out bytes
+        wanted = wanted ^ np.array((0, 128, 128), dtype=np.uint8)
+    assert_pixels(image, 255 - wanted if mode == "CMYK" else wanted)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_saved_selection_in_photoshop_is_no_transparency(depth):
+    array = DEEP[4] if depth == 16 else rounded(DEEP[4])
+
+    assert only(photoshop(array, 3, depth=depth), "psd").mode == "RGB"
+    assert only(photoshop(array, 3, depth=depth, layers=-1), "psd").mode == "RGBA"
+
+
 # --- HEIC and AVIF
 
 def heic(picture, **options):

@@ -107,6 +107,8 @@ BOMBS = {
     "bmp of runs": (bmp(9_000, 9_000, 8, 1), ImageError),
     "tga": (tga(65_535, 65_535), TooManyPixels),
     "psd": (psd(30_000, 30_000), TooManyPixels),
+    "psd of 16 bits without data": (psd(10_000, 10_000, depth=16), Corrupt),
+    "psd of runs without data": (psd(1, 100_000_000, version=2)[:-2] + b"\0\1", Corrupt),
     "ppm": (b"P6 60000 60000 255\n" + bytes(100), TooManyPixels),
     "ppm with 5000 digits": (b"P6 " + b"9" * 5000 + b" 5 255\n", ImageError),
     "jpeg2000": (jp2_that_claims(60_000, 60_000), TooManyPixels),
@@ -456,8 +458,7 @@ def test_memory_is_asked_for_before_anything_is_decoded(monkeypatch):
 
 
 def test_kinds_that_no_decoder_here_takes_are_named():
-    for data, format, words in ((psd(10, 10, depth=16), "psd", "16 bits a channel"),
-                                (psd(10, 10, version=2), "psd", "PSB"),
+    for data, format, words in ((psd(10, 10, depth=32), "psd", "32 bits a channel"),
                                 (tiff(t258=(3, 1, 64), t339=(3, 1, 3)), "tiff", "64 floating-point bits")):
         with pytest.raises(FormatNotAllowed, match=words):
             decode(data, format)

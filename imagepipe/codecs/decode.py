@@ -23,7 +23,7 @@ from PIL import Image
 
 from imagepipe import budget, codecs
 from imagepipe.asset import Color, Frame, Pixels
-from imagepipe.codecs import decode_jpeg, decode_pillow, decode_png, exif, extras
+from imagepipe.codecs import decode_jpeg, decode_pillow, decode_png, decode_psd, exif, extras
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import opaque, plain
 from imagepipe.codecs.header import Header
@@ -89,6 +89,8 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
             header = peek_heif(data)
         elif format in extras.FORMATS:
             header = extras.peek_extra(data, format)
+        elif format == "psd":
+            header = decode_psd.header_of(data)
         elif format in decode_pillow.PLUGINS:
             header = decode_pillow.peek(data, format)
         else:
@@ -300,7 +302,13 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
-    return *decode_pillow.still(data, header, accept_damaged=accept_damaged), header.color
+    layout = decode_psd.layout(data) if format == "psd" else None
+    if layout is not None and not layout.by_pillow:
+        return decode_psd.composite(data, layout), (), False, header.color
+    image, notes, damaged = decode_pillow.still(data, header, accept_damaged=accept_damaged)
+    if layout is not None and not layout.transparent:
+        image = _without_alpha(image)  # a selection that somebody saved
+    return image, notes, damaged, header.color
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

@@ -7,7 +7,6 @@ there are no more, or too many: what a file claims about their number is not bel
 from __future__ import annotations
 
 import io
-import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -96,12 +95,7 @@ def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
 
 
 def _rare_kind(data: bytes, format: str) -> str | None:
-    """Name the kind of a TIFF or PSD that Pillow has no decoder for; None where its header makes no sense."""
-    if format == "psd" and len(data) > 26:
-        version, _, _, _, depth, mode = struct.unpack(">HxxxxxxHIIHH", data[4:26])
-        if version == 2:
-            return "a large Photoshop picture (PSB)"
-        return f"a Photoshop picture of {depth} bits a channel, mode {mode}," if depth in (1, 8, 16, 32) else None
+    """Name the kind of a TIFF that Pillow has no decoder for; None where its header makes no sense."""
     if format != "tiff":
         return None
     directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8] if data[2:3] not in b"+" else data[:16])
