@@ -51,8 +51,12 @@ class Parts:
     def file(self, ihdr: bytes | None = None) -> bytes:
         """Return a PNG of these parts, with another header where one is given."""
         out = [_SIGNATURE]
+        frames = sum(name == b"fcTL" for name, _ in self.chunks)
         for name, content in self.chunks:
-            content = ihdr if ihdr is not None and name == b"IHDR" else content
+            if name == b"IHDR" and ihdr is not None:
+                content = ihdr
+            elif name == b"acTL":  # a claim, which Pillow believes
+                content = frames.to_bytes(4, "big") + content[4:]
             checksum = zlib.crc32(content, zlib.crc32(name))
             out += [len(content).to_bytes(4, "big"), name, content, checksum.to_bytes(4, "big")]
         return b"".join(out)
