@@ -196,7 +196,9 @@ def test_kept_colours_are_told_to_a_type_that_knows_only_profiles():
     data = in_png(encoded("PNG", Image.new("RGB", (64, 64), (200, 30, 40))), chunk(b"cICP", bytes((12, 13, 0, 1))))
     asset = through(data, Convert("jpeg", color="keep"), Strip(keep={"icc"}), Fit())
 
-    assert not is_srgb_profile(pyvips.Image.new_from_buffer(asset.data, "").get("icc-profile-data"))
+    profile = pyvips.Image.new_from_buffer(asset.data, "").get("icc-profile-data")
+    assert not is_srgb_profile(profile)
+    assert "Display P3" in profile.decode("utf-16-be", "ignore")
     assert np.abs(seen(asset.data)[32, 32] - (200, 30, 40)).max() <= 3
 
     as_png = through(encoded("TIFF", photo(mode="CMYK")), Convert("png", color="keep"))
@@ -265,6 +267,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped():
     pytest.param("TIFF", marked().resize((300, 200), 0).convert("1"), "png", id="a bilevel TIFF"),
     pytest.param("TIFF", marked(), "png", id="a drawing of a few colours"),
     pytest.param("JPEG2000", photo((300, 200)), "jpeg", id="JPEG 2000"),
+    pytest.param("JPEG2000", marked(), "jpeg", id="few colours in a type for photographs"),
     pytest.param("TGA", photo((300, 200)), "jpeg", id="TGA"),
     pytest.param("PPM", photo((300, 200)), "jpeg", id="PPM"),
     pytest.param("BMP", photo((300, 200)), "png", id="BMP"),

@@ -24,23 +24,23 @@ _BRADFORD: Matrix = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.03
 
 
 @lru_cache(maxsize=64)
-def matrix_profile(points: tuple[float, ...], curve: Curve) -> bytes:
+def matrix_profile(points: tuple[float, ...], curve: Curve, name: str = "RGB") -> bytes:
     """Return the profile of an RGB space, from white, red, green and blue as x, y, and its curve.
 
-    Raises `ValueError` where the points span no space of colours.
+    `name` is what programs show, in ASCII. Raises `ValueError` where the points span no space of colours.
     """
     rows = adapted(points)
     columns = zip((b"rXYZ", b"gXYZ", b"bXYZ"), zip(*rows, strict=True), strict=True)
     tags = {name: _xyz(column) for name, column in columns}
     shape = _curve(curve)
     tags.update({b"rTRC": shape, b"gTRC": shape, b"bTRC": shape, b"chad": _matrix(_adaptation(points))})
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags, version=4)
+    return _profile(b"mntr", b"RGB ", b"XYZ ", tags, name, version=4)
 
 
 @lru_cache(maxsize=64)
 def gray_profile(curve: Curve) -> bytes:
     """Return the profile of a space of greys with a curve."""
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(curve)}, version=4)
+    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(curve)}, "grey", version=4)
 
 
 def ink_profile(curves: Sequence[Sequence[float]], steps: int, lattice: bytes) -> bytes:
@@ -55,7 +55,7 @@ def ink_profile(curves: Sequence[Sequence[float]], steps: int, lattice: bytes) -
     straight = struct.pack(">2H", 0, 65535)
     table = head + struct.pack(">2H", entries, 2) + inputs + lattice + straight * 3
     # Class "scnr": a source only. As "prtr", with no way back, littleCMS could not find its black.
-    return _profile(b"scnr", b"CMYK", b"Lab ", {b"A2B0": table, b"A2B1": table}, version=2)
+    return _profile(b"scnr", b"CMYK", b"Lab ", {b"A2B0": table, b"A2B1": table}, "offset on coated paper", version=2)
 
 
 def to_xyz(points: tuple[float, ...]) -> Matrix:
@@ -138,24 +138,33 @@ def _curve(curve: Curve) -> bytes:
     return b"para\0\0\0\0" + struct.pack(">2H", 0, 0) + _numbers(curve)
 
 
-def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes], *, version: int) -> bytes:
+def _localised(text: str) -> bytes:
+    """Return a multiLocalizedUnicodeType in English (10.15)."""
+    words = text.encode("utf-16-be")
+    return b"mluc\0\0\0\0" + struct.pack(">2L", 1, 12) + b"enUS" + struct.pack(">2L", len(words), 28) + words
+
+
+def _text(tag: bytes, text: str) -> bytes:
+    """Return a textDescriptionType for `desc`, a textType for others (ICC.1:2001, 6.5.17 and 6.5.18)."""
+    plain = text.encode("ascii") + b"\0"
+    if tag == b"desc":
+        return b"desc\0\0\0\0" + struct.pack(">L", len(plain)) + plain + bytes(78)
+    return b"text\0\0\0\0" + plain
+
+
+def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes], name: str, *,
+             version: int) -> bytes:
     """Return a profile of `tags`, with those that every profile must have (8.2)."""
-    words = "imagepipe"
-    if version == 4:
-        text = b"mluc\0\0\0\0" + struct.pack(">2L", 1, 12) + b"enUS" + struct.pack(">2L", 2 * len(words), 28)
-        named = {b"desc": text + words.encode("utf-16-be"), b"cprt": text + words.encode("utf-16-be")}
-    else:
-        plain = words.encode() + b"\0"
-        named = {b"desc": b"desc\0\0\0\0" + struct.pack(">L", len(plain)) + plain + bytes(78),
-                 b"cprt": b"text\0\0\0\0" + plain}
+    words = ((b"desc", name), (b"cprt", "no copyright, use freely"))  # numbers are nobody's
+    named = {tag: _localised(text) if version == 4 else _text(tag, text) for tag, text in words}
     named |= {b"wtpt": _xyz(D50), **tags}
     table, body, places = b"", b"", dict[bytes, int]()
     start = 128 + 4 + 12 * len(named)
-    for name, value in named.items():
+    for tag, value in named.items():
         if value not in places:  # the same curve for three channels is written once
             places[value] = start + len(body)
             body += value + bytes(-len(value) % 4)
-        table += name + struct.pack(">2L", places[value], len(value))
+        table += tag + struct.pack(">2L", places[value], len(value))
     number = 0x04000000 if version == 4 else 0x02400000
     header = struct.pack(">L4sL4s4s4s", start + len(body), b"\0\0\0\0", number, kind, space, connection)
     header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _numbers(*D50)

@@ -87,7 +87,9 @@ def profile_of(color: Color, channels: str) -> bytes | None:
         return color.icc
     if space.high or space.narrow or is_srgb(color, channels):
         return None
-    return gray_profile(space.curve) if channels in ("gray", "bilevel") else matrix_profile(space.points, space.curve)
+    if channels in ("gray", "bilevel"):
+        return gray_profile(space.curve)
+    return matrix_profile(space.points, space.curve, space.name)
 
 
 def _of_code_points(cicp: tuple[int, int, int, int]) -> Space | None:

@@ -14,6 +14,7 @@ from imagepipe.errors import ConfigurationError
 
 _TAKEN = frozenset({"jpeg", "png", "gif", "webp"})  # what leaves: the store takes it, and every browser shows it
 _EXACT = frozenset({"bmp", "wbmp", "xbm"})  # taken too, but some importers refuse them; PNG holds the same pixels
+_PHOTOGRAPHIC = frozenset({"heic", "avif", "jpeg2000", "raw", "jxl"})  # made by cameras, or for photographs
 _FORMATS = ("auto", "keep", "jpeg", "png", "webp")
 _COLORS = ("srgb", "keep")
 _NAMES = {"webp": "WebP", "jpeg2000": "JPEG 2000", "raw": "camera raw", "jxl": "JPEG XL", "ico": "icon",
@@ -30,8 +31,9 @@ class Convert:
 
     One that is all that already is returned as it is. The type, with `format="auto"`: JPEG, PNG, GIF
     and WebP stay what they are; BMP, WBMP and XBM become PNG, pixel for pixel; of the others, what
-    moves becomes an animated WebP, what is transparent anywhere becomes PNG, and the rest JPEG,
-    unless it has at most 256 colours and a sample of it is smaller as PNG. `keep` never changes one
+    moves becomes an animated WebP, what is transparent anywhere becomes PNG, and the rest JPEG; but
+    a TIFF, PSD, TGA, PPM or icon of at most 256 colours, of which a sample is smaller as PNG than as
+    JPEG, is taken for a drawing and becomes PNG. `keep` never changes one
     of those four types; `jpeg`, `png` and `webp` ask for one. JPEG and PNG show the first frame of an
     animation (with the warning `animation_lost`), but an animated PNG stays one.
 
@@ -106,7 +108,8 @@ class Convert:
             if self.background is None:
                 return "png"
             work.flatten(self.background)
-        return "png" if _is_smaller_as_png(work.pixels.frames[0].image) else "jpeg"
+        drawn = received not in _PHOTOGRAPHIC and _is_smaller_as_png(work.pixels.frames[0].image)
+        return "png" if drawn else "jpeg"
 
 
 class _Work:
