@@ -2,6 +2,7 @@ import struct
 import zlib
 
 import pytest
+import pyvips
 from pictures import (
     CANARY,
     SIZE,
@@ -163,7 +164,7 @@ def test_a_profile_that_inflates_without_end_is_broken():
 
 
 def test_texts_are_not_inflated(monkeypatch):
-    monkeypatch.setattr(profile.zlib, "decompressobj", lambda: pytest.fail("inflated"))
+    monkeypatch.setattr(profile, "inflated", lambda *_: pytest.fail("inflated"))
     bomb = in_png(PNG, chunk(b"zTXt", b"Copyright\0\0" + zlib.compress(bytes(1_000_000))))
 
     assert png.read_header(bomb).hidden == ("text",)
@@ -238,3 +239,60 @@ def test_what_is_hidden_is_named():
 
     assert png.read_header(data).hidden == ("text", "EXIF", "the density", "content credentials (C2PA)", "prVt data",
                                             "a ZIP archive after the end")
+
+
+def deflated(data: bytes) -> bytes:
+    return b"".join(body for kind, body in png_chunks(data) if kind == b"IDAT")
+
+
+def with_data(data: bytes, *pieces: bytes) -> bytes:
+    start = data.index(b"IDAT") - 4
+    return data[:start] + b"".join(chunk(b"IDAT", piece) for piece in pieces) + data[-12:]
+
+
+PICTURES = {
+    "rgb": PNG, "palette": encoded("PNG", photo().quantize(8)), "bilevel": encoded("PNG", photo().convert("1")),
+    "alpha": encoded("PNG", photo(mode="RGBA")),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_what_follows_the_end_of_the_compressed_data_goes(picture):
+    stream = deflated(picture)
+    assert with_data(picture, stream) == picture
+
+    for pieces in ((stream + CANARY,), (stream, CANARY), (stream[:40], stream[40:] + CANARY, CANARY)):
+        private = with_data(picture, *pieces)
+        rebuilt = png.rebuild(private)
+        assert CANARY not in rebuilt
+        assert deflated(rebuilt) == stream
+        assert png.clean(private).removed == ("data that is no part of the picture",)
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_rows_that_are_too_many_go(picture):
+    rows = zlib.decompress(deflated(picture))
+    private = with_data(picture, zlib.compress(rows + CANARY * 50_000))
+
+    rebuilt = png.rebuild(private)
+
+    assert zlib.decompress(deflated(rebuilt)) == rows
+    assert other_eyes(rebuilt) == other_eyes(picture)
+    assert png.rebuild(rebuilt) is rebuilt
+
+
+def test_surplus_of_frames_goes_and_their_numbers_stay():
+    parts = png_chunks(APNG)
+    private = APNG[:8] + b"".join(chunk(kind, body + CANARY if kind == b"fdAT" else body) for kind, body in parts)
+
+    assert png.rebuild(private) == APNG
+
+
+def test_interlaced_pictures_have_no_surplus():
+
+    for size in ((48, 32), (1, 1), (3, 5), (7, 2), (9, 9)):
+        picture = pyvips.Image.pngload_buffer(encoded("PNG", photo(size))).pngsave_buffer(interlace=True, strip=True)
+        assert png.rebuild(picture + CANARY) == png.rebuild(picture)
+        assert png.clean(picture).removed in ((), ("the density",), ("a background colour",))
+        private = with_data(picture, deflated(picture) + CANARY)
+        assert "data that is no part of the picture" in png.clean(private).removed

@@ -17,6 +17,7 @@ from imagepipe.codecs import profile
 from imagepipe.codecs.container import Cleaned, Piece, assemble, ends, trailer, unique
 from imagepipe.codecs.exif import Exif
 from imagepipe.codecs.header import Header
+from imagepipe.codecs.png_data import without_surplus
 from imagepipe.codecs.png_walk import Chunk, Layout, walk
 from imagepipe.codecs.statements import Statement, statement, upright
 
@@ -124,11 +125,15 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
     parts = _parts(data, walk(data, accept_damaged=accept_damaged))
     layout = parts.layout
     color = _color_to_write(parts, keep)
+    changed = without_surplus(data, layout)
     pieces: list[Piece] = [(0, 8)]
     for chunk in layout.chunks:
         kind, as_it_is = chunk.kind, (chunk.start, chunk.end)
         if kind == b"IHDR":
             pieces += [as_it_is, *_extra(data, parts, keep)]
+        elif chunk.start in changed and (kind == b"IDAT" or parts.is_animated):
+            if kind == b"fdAT" or changed[chunk.start]:
+                pieces.append(_chunk(kind, changed[chunk.start]))
         elif (kind == b"IDAT" and chunk.is_intact) or (kind in _ANIMATION and parts.is_animated):
             pieces.append(as_it_is)
         elif kind == b"IEND":
@@ -141,7 +146,10 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
             pieces.append(_profile(parts) if kind == b"iCCP" and not parts.icc_is_smallest else as_it_is)
     if not layout.complete:
         pieces.append(_chunk(b"IEND", b""))
-    return Cleaned(assemble(data, pieces), _removed(parts, keep, color), tuple(parts.notes))
+    removed = _removed(parts, keep, color)
+    if changed:
+        removed = (*removed, "data that is no part of the picture")
+    return Cleaned(assemble(data, pieces), removed, tuple(parts.notes))
 
 
 def metadata(data: bytes) -> dict[str, bytes]:

@@ -54,6 +54,7 @@ class Layout:
     height: int = 0
     depth: int = 8
     color_type: int = 2
+    is_interlaced: bool = False
     colors: int = 0  #: Entries of the palette.
     frames: list[Rectangle] = field(default_factory=list)  #: Of an animation; empty in a still picture.
     plays: int = 0  #: Of an animation; 0 for ever.
@@ -112,7 +113,7 @@ def _header(data: bytes, layout: Layout) -> None:
     if chunk.kind != b"IHDR" or len(body) != 13:
         raise Corrupt("the PNG is damaged: it does not start with its size")
     layout.width, layout.height = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
-    layout.depth, layout.color_type = body[8], body[9]
+    layout.depth, layout.color_type, layout.is_interlaced = body[8], body[9], body[12] == 1
     if not 0 < layout.width < 2**31 or not 0 < layout.height < 2**31:
         raise Corrupt(f"the PNG is damaged: it says it is {layout.width} x {layout.height} pixels")
     if layout.depth not in _DEPTHS.get(layout.color_type, ()) or body[10] or body[11] or body[12] > 1:
