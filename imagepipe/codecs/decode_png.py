@@ -25,6 +25,7 @@ _SHOWN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> samples a pixel (PNG, 11.2.2)
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PIECE = 1 << 18  # inflated at a time
+_FED = 1 << 15  # fed at a time: zlib copies what it is fed and does not take
 _NAME = "this PNG"
 
 
@@ -143,9 +144,12 @@ def _inflated(compressed: Iterable[bytes]) -> Iterator[bytes]:
     """Yield what `compressed` inflates to, in pieces."""
     inflate = zlib.decompressobj()
     for content in compressed:
-        while content and not inflate.eof:
-            yield inflate.decompress(content, _PIECE)
-            content = inflate.unconsumed_tail
+        view = memoryview(content)
+        for at in range(0, len(view), _FED):
+            rest: bytes | memoryview = view[at:at + _FED]
+            while rest and not inflate.eof:
+                yield inflate.decompress(rest, _PIECE)
+                rest = inflate.unconsumed_tail
     while not inflate.eof and (piece := inflate.decompress(b"", _PIECE)):
         yield piece
 
