@@ -365,6 +365,19 @@ def test_a_png_with_a_broken_stream_keeps_its_first_rows(kind, depth):
     assert image.size == (48, 32)
 
 
+def test_a_png_with_a_flipped_bit_keeps_what_stands_before_it():
+    whole = np.asarray(photo((240, 160)))
+    data = bytearray(encoded("PNG", photo((240, 160))))
+    data[len(data) * 7 // 10] ^= 0xFF
+
+    with pytest.raises(Corrupt):
+        decode(bytes(data), "png")
+    decoded = decode_fully(bytes(data), "png", accept_damaged=True)
+
+    assert decoded.damaged
+    assert (np.asarray(decoded.pixels.frames[0].image)[:30] == whole[:30]).all()
+
+
 def test_what_is_damaged_is_never_taken_unasked():
     data = WHOLE["png"][:-200]
 

@@ -140,13 +140,13 @@ def _check(found: Parts, width: int, height: int, compressed: Iterable[bytes]) -
         raise corrupt(_NAME, f"{present:,} of {needed:,} bytes of its rows are there")
 
 
-def _inflated(compressed: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what `compressed` inflates to, in pieces."""
+def _inflated(compressed: Iterable[bytes], fed: int = _FED) -> Iterator[bytes]:
+    """Yield what `compressed` inflates to, in pieces; `fed` bytes are lost in front of a fault."""
     inflate = zlib.decompressobj()
     for content in compressed:
         view = memoryview(content)
-        for at in range(0, len(view), _FED):
-            rest: bytes | memoryview = view[at:at + _FED]
+        for at in range(0, len(view), fed):
+            rest: bytes | memoryview = view[at:at + fed]
             while rest and not inflate.eof:
                 yield inflate.decompress(rest, _PIECE)
                 rest = inflate.unconsumed_tail
@@ -159,7 +159,7 @@ def salvage(found: Parts) -> bytes:
     needed = _needed(found, found.width, found.height)
     rows = bytearray()
     try:
-        for piece in _inflated(content for name, content in found.chunks if name == b"IDAT"):
+        for piece in _inflated((content for name, content in found.chunks if name == b"IDAT"), fed=32):
             rows += piece
             if len(rows) >= needed:
                 break
