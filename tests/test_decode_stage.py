@@ -106,6 +106,7 @@ def test_a_jpeg_that_will_be_scaled_is_decoded_at_a_smaller_scale():
     assert asset.data is None
     assert asset.pixels.size == (600, 450)
     assert (asset.facts.width, asset.facts.height) == (600, 450)
+    assert asset.notes == ("decoded at 600 x 450 of 1600 x 1200 pixels, as no more are wanted",)
     assert not asset.lossless
     assert decoded(data, max_edge=1600).data is data
 

@@ -113,6 +113,10 @@ class Decode:
         header, pixels = decoded.header, decoded.pixels
         first = pixels.frames[0].image
         scaled = header.format == "jpeg" and first.size != (header.width, header.height)
+        notes = decoded.notes
+        if scaled:
+            size = f"{first.width} x {first.height} of {header.width} x {header.height}"
+            notes = (*notes, f"decoded at {size} pixels, as no more are wanted")
         if scaled or decoded.damaged:
             data = None
         facts = _facts(replace(header, width=first.width, height=first.height, frames=len(pixels.frames),
@@ -123,7 +127,7 @@ class Decode:
         lossless = asset.lossless and not scaled and not decoded.damaged and header.bit_depth <= 8
         return _seen(asset, first, pixels.orientation).evolve(
             data=data, pixels=pixels, facts=facts, lossless=lossless, fingerprint=decoded.fingerprint,
-            notes=_said(asset, header, decoded.notes))
+            notes=_said(asset, header, notes))
 
 
 def _recognised(data: bytes, name: str) -> str:
