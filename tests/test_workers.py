@@ -157,6 +157,23 @@ def test_a_forgotten_executor_leaves_no_processes_behind(tmp_path):
     until(lambda: not alive(pid))
 
 
+def test_a_forgotten_executor_finishes_what_it_was_given():
+    future = make().submit(chores.sleep, 0.3)
+    gc.collect()
+
+    assert future.result(PATIENCE) == "slept"
+
+
+def test_an_executor_that_is_not_waited_for_finishes_what_it_was_given():
+    workers = make()
+    futures = [workers.submit(chores.sleep, 0.1) for _ in range(3)]
+
+    workers.shutdown(wait=False)
+    del workers
+
+    assert [future.result(PATIENCE) for future in futures] == ["slept"] * 3
+
+
 def test_it_works_from_many_threads_at_the_same_time(pair):
     answers = []
 

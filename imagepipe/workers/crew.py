@@ -94,6 +94,11 @@ class Crew:
             task.future.cancel()
             task.future.set_running_or_notify_cancel()
 
+    def forget(self) -> None:
+        """Take no more work; end the processes when all that was submitted is done."""
+        if os.getpid() == self.owner:  # else a copy, whose lock may be held by a thread that is not there
+            self.close(cancel=False)
+
     def stop(self) -> None:
         if os.getpid() != self.owner:
             return  # a copy in a process that the caller forked: nothing here is its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import weakref
 from collections.abc import Callable
@@ -31,6 +32,15 @@ PRELOAD = (
 RECYCLE_AFTER = 500
 
 
+_crews: weakref.WeakSet[Crew] = weakref.WeakSet()  #: For the end of the program.
+
+
+@atexit.register
+def _stop_all() -> None:
+    for crew in list(_crews):
+        crew.stop()
+
+
 class Workers(Executor):
     """Worker processes, each of which may crash, hang or run out of memory without harm to the rest.
 
@@ -50,8 +60,9 @@ class Workers(Executor):
     raised by `submit` once processes cannot be started at all.
 
     Leaving the `with` block by an exception, Ctrl-C included, stops what is running. So does the
-    end of the program. On Windows there are no limits on memory and processor time; on macOS memory
-    is watched instead of limited, four times a second.
+    end of the program; an executor that is merely forgotten finishes what it was given. On
+    Windows there are no limits on memory and processor time; on macOS memory is watched instead of
+    limited, four times a second.
     """
 
     def __init__(
@@ -87,8 +98,9 @@ class Workers(Executor):
         settings = Settings(cpu_seconds, memory or None, tuple(preload))
         self._crew = Crew(self.jobs, starter(start_method, settings), MemoryGate(self.memory_budget), wall_seconds,
                            settings, recycle_after)
-        # also at the end of the program, and when the executor is forgotten
-        self._forgotten = weakref.finalize(self, Crew.stop, self._crew)
+        _crews.add(self._crew)
+        # whoever forgets the executor may still wait for what was submitted
+        weakref.finalize(self, Crew.forget, self._crew).atexit = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have `fn(*args, **kwargs)` called in a worker."""
@@ -108,12 +120,10 @@ class Workers(Executor):
         self._crew.close(cancel_futures)
         if wait:
             self._crew.join()
-            self._forgotten.detach()
 
     def stop(self) -> None:
         """Cancel what is queued, kill what is running, and wait until all processes are gone."""
         self._crew.stop()
-        self._forgotten.detach()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
