@@ -31,6 +31,13 @@ def test_quality_is_read_from_the_tables(quality, mode):
     assert jpeg.read_header(encoded("JPEG", photo(mode=mode), quality=quality)).quality == quality
 
 
+def test_quality_of_rgb_without_chroma_is_read_too():
+    data = encoded("JPEG", quality=83, keep_rgb=True)
+
+    assert jpeg.read_header(data).quality == 83
+    assert jpeg.rebuild(data) is data
+
+
 @pytest.mark.parametrize("factor, lowest, highest", [(0.5, 76, 95), (1.0, 74, 76), (2.0, 45, 75)])
 def test_quality_of_other_tables_is_near_and_rather_too_high(factor, lowest, highest):
     standard = next(iter(_tables(encoded("JPEG", quality=75))))

@@ -19,7 +19,7 @@ from pictures import (
 
 from imagepipe.asset import Color
 from imagepipe.codecs import png, png_walk, profile
-from imagepipe.errors import Corrupt, NotAnImage, TooSlow
+from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage, TooSlow
 
 PNG = encoded("PNG")
 APNG = animated("PNG", loop=5)
@@ -296,3 +296,19 @@ def test_interlaced_pictures_have_no_surplus():
         assert png.clean(picture).removed in ((), ("the density",), ("a background colour",))
         private = with_data(picture, deflated(picture) + CANARY)
         assert "data that is no part of the picture" in png.clean(private).removed
+
+
+def test_a_png_packed_for_iphones_is_refused_in_a_sentence():
+    with pytest.raises(FormatNotAllowed, match="CgBI"):
+        png.read_header(PNG[:8] + chunk(b"CgBI", bytes(4)) + PNG[8:])
+
+
+def test_only_the_first_profile_and_the_first_text_of_a_kind_are_inflated(monkeypatch):
+    inflated = []
+    monkeypatch.setattr(profile, "inflated", lambda *given: inflated.append(given))
+    data = in_png(PNG, *[chunk(b"iCCP", b"icc\0\0x")] * 50, *[chunk(b"zTXt", b"Copyright\0\0x")] * 50)
+
+    png.read_header(data)
+    assert len(inflated) == 1
+    png.metadata(data)
+    assert len(inflated) <= 5

@@ -84,6 +84,7 @@ def test_brands_of_heif(brand, compatible, format):
     (archive("[Content_Types].xml", "xl/workbook.xml"), "an Excel document"),
     (archive("[Content_Types].xml", "ppt/presentation.xml"), "a PowerPoint document"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an Office document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600) + "Catalog".encode("utf-16-le"), "thumbnails of Windows"),
     (b"Rar!\x1a\x07\0", "a RAR archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\x1f\x8b\x08\0", "a gzip archive"),

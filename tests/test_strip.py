@@ -26,6 +26,8 @@ from pictures import (
 from imagepipe import codecs
 from imagepipe.asset import Asset, Color, Facts, Frame, Pixels
 from imagepipe.errors import ConfigurationError
+from imagepipe.stages.convert import Convert
+from imagepipe.stages.decode import Decode
 from imagepipe.stages.strip import Strip
 
 JPEG, PNG, WEBP, GIF = encoded("JPEG"), encoded("PNG"), encoded("WEBP"), encoded("GIF")
@@ -292,3 +294,25 @@ def test_notes_name_what_went():
 
     assert stripped.notes == (
         "removed EXIF (with GPS position, a thumbnail and maker notes), XMP and a film after the end",)
+
+
+@pytest.mark.parametrize("format, data", [
+    ("jpeg", in_jpeg(JPEG, segment(0xE1, b"Exif\0\0" + exif(6)), icc_segments(wide_profile()))),
+    ("jpeg", in_jpeg(JPEG, segment(0xE1, b"Exif\0\0" + exif(1)), icc_segments(srgb_profile()))),
+    ("png", in_png(encoded("PNG", icc_profile=wide_profile()), chunk(b"eXIf", exif(8)))),
+    ("webp", extended_webp(WEBP, (b"ICCP", wide_profile()), (b"EXIF", exif(3)), flags=0x28)),
+    ("gif", PRIVATE["gif-comment"]),
+])
+def test_before_or_behind_convert_makes_no_difference(format, data):
+    decoded = Decode()(Asset("x", data=data))
+
+    before, behind = Convert()(Strip()(decoded)), Strip()(Convert()(decoded))
+
+    assert before.data == behind.data
+    assert before.facts == behind.facts
+    assert (before.pixels is None) == (behind.pixels is None)
+    if before.pixels is not None:
+        assert [frame.image.tobytes() for frame in before.pixels.frames] == [
+            frame.image.tobytes() for frame in behind.pixels.frames]
+        assert before.pixels.color == behind.pixels.color
+        assert dict(before.pixels.metadata) == dict(behind.pixels.metadata)

@@ -65,7 +65,9 @@ def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     parts = _parts(data, walk(data, accept_damaged=accept_damaged))
     layout = parts.layout
     luma = layout.tables.get(layout.components[0].table)
-    chroma = layout.tables.get(layout.components[1].table) if len(layout.components) == 3 else None
+    second = layout.components[min(1, len(layout.components) - 1)].table
+    has_chroma = len(layout.components) == 3 and second != layout.components[0].table  # RGB has one table for all
+    chroma = layout.tables.get(second) if has_chroma else None
     return Header(
         "jpeg", layout.width, layout.height,
         channels=parts.channels,

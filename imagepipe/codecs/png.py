@@ -44,6 +44,7 @@ class _Parts:
     is_transparent: bool | None = None  #: By tRNS.
     color: dict[bytes, bytes] = field(default_factory=dict)  #: What cICP, gAMA and cHRM say.
     icc: bytes | None = None
+    has_profile: bool = False  #: Sound or not.
     icc_is_smallest: bool = False  #: The chunk is as we would write it.
     exif: bytes = b""
     said: Exif = Exif()
@@ -59,12 +60,14 @@ class _Parts:
     def texts(self, data: bytes) -> dict[bytes, bytes]:
         """Return the texts that may be kept on request, as UTF-8; compressed ones up to a megabyte."""
         found: dict[bytes, bytes] = {}
+        tried: set[bytes] = set()  # each is read once, so that a thousand of them do not inflate to a gigabyte
         for chunk in self.layout.chunks:
             if chunk.kind not in _TEXTS or not chunk.is_intact:
                 continue
             keyword, _, rest = chunk.body(data).partition(b"\0")
-            if keyword not in (_XMP, b"Copyright", b"Author", b"Artist"):
+            if keyword not in (_XMP, b"Copyright", b"Author", b"Artist") or keyword in tried:
                 continue
+            tried.add(keyword)
             if chunk.kind == b"iTXt":
                 packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
             else:
@@ -72,7 +75,7 @@ class _Parts:
             plain = profile.inflated(rest, _MAX_TEXT) if packed else (rest[:_MAX_TEXT], True)
             if plain:
                 text = plain[0] if chunk.kind == b"iTXt" else plain[0].decode("latin-1").encode()
-                found.setdefault(keyword, text)
+                found[keyword] = text
         return found
 
     def effective(self) -> Color:
@@ -241,7 +244,10 @@ def _is_transparent(body: bytes, layout: Layout) -> bool | None:
 
 
 def _take_profile(body: bytes, parts: _Parts) -> bool:
-    """Read a profile; False where it is broken, or would not end (the note says so)."""
+    """Read a profile, the first that there is; False where it is broken, or would not end (the note says so)."""
+    if parts.has_profile:
+        return False
+    parts.has_profile = True
     name, _, rest = body.partition(b"\0")
     inflated = profile.inflated(rest[1:]) if 1 <= len(name) <= 79 and rest[:1] == b"\0" else None
     icc = profile.sound(inflated[0], _CHANNELS[parts.layout.color_type]) if inflated else None

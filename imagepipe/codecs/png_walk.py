@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from imagepipe.codecs.container import MAX_PARTS
-from imagepipe.errors import Corrupt, NotAnImage, TooSlow
+from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage, TooSlow
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -69,8 +69,8 @@ def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
     """Return the layout of the PNG in `data`; what follows its end is not looked at.
 
     Raises `NotAnImage`, `Corrupt` for a wrong checksum or an unknown chunk that a decoder would
-    need, and `TooSlow`. With `accept_damaged`, a picture that breaks off within its data, or has
-    wrong checksums, is taken as it is.
+    need, `FormatNotAllowed` for Apple's own kind, and `TooSlow`. With `accept_damaged`, a picture
+    that breaks off within its data, or has wrong checksums, is taken as it is.
     """
     if data[:8] != SIGNATURE:
         raise NotAnImage("this is no PNG: it does not start like one")
@@ -88,6 +88,9 @@ def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
         is_critical = not kind[0] & 0x20
         if not is_intact and (is_critical or kind in _SHOWS) and not accept_damaged:
             raise Corrupt(f"the PNG is damaged: the checksum of its part {kind.decode('latin-1')} is wrong")
+        if kind == b"CgBI":
+            raise FormatNotAllowed("a PNG as Xcode packs it for iPhones (CgBI), which only Apple's programs read; "
+                                   "take the picture from before it was packed")
         if is_critical and kind not in _KNOWN:
             raise Corrupt(f"the PNG needs an extension that nothing knows: {kind.decode('latin-1')}")
         layout.chunks.append(Chunk(kind, at, end, is_intact))

@@ -37,7 +37,7 @@ def identify(data: bytes, name: str = "") -> Kind:
         return Kind(None, "an empty file", BROKEN)
     for offset, magic, format, words, hint in MAGIC:
         if head.startswith(magic, offset):
-            return _archive(head, Kind(format, words, hint)) if words == "a ZIP archive" else Kind(format, words, hint)
+            return _archive(head, Kind(format, words, hint), name)
     for look in (_riff, _iso, _tiff, _plain, name_text):
         kind = look(head)
         if kind is not None:
@@ -45,11 +45,16 @@ def identify(data: bytes, name: str = "") -> Kind:
     return _without_magic(data, head, extension)
 
 
-def _archive(head: bytes, archive: Kind) -> Kind:
-    for mark, words in _OFFICE:
-        if mark in head:
-            return Kind(None, words, "export the pictures in it as JPEG or PNG")
-    return archive
+def _archive(head: bytes, kind: Kind, name: str) -> Kind:
+    """Say more about a kind that many files share: ZIP archives, and Microsoft's compound files."""
+    if kind.name == "a ZIP archive":
+        for mark, words in _OFFICE:
+            if mark in head:
+                return Kind(None, words, "export the pictures in it as JPEG or PNG")
+    is_catalog = name.lower().endswith("thumbs.db") or "Catalog".encode("utf-16-le") in head
+    if kind.name == "an Office document" and is_catalog:
+        return Kind(None, "thumbnails of Windows", "the pictures are elsewhere in the folder")
+    return kind
 
 
 def _riff(head: bytes) -> Kind | None:
