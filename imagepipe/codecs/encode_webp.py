@@ -24,6 +24,11 @@ def tidy_for_webp(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
+def alpha_quality(quality: float) -> int:
+    """Return how well alpha is kept in a lossy picture: exactly in good ones, since its steps show at edges first."""
+    return 100 if quality >= 90 else max(60, round(quality))
+
+
 def write_webp(image: Image.Image, *, quality: float, lossless: bool, icc: bytes | None = None, exif: bytes = b"",
                xmp: bytes = b"") -> bytes:
     """Return `image` as a WebP with nothing but what is named here.
@@ -36,8 +41,9 @@ def write_webp(image: Image.Image, *, quality: float, lossless: bool, icc: bytes
     out = io.BytesIO()
     # in a lossless WebP, `quality` is effort: 20 instead of 75 costs 1 to 2 % of the bytes and saves half of the time
     tidy_for_webp(image).save(out, "WEBP", lossless=lossless, quality=(60 if pixels <= _LARGE else 20) if lossless
-                              else quality, method=method if lossless else max(2, method), alpha_quality=100,
-                              exact=lossless, icc_profile=icc or "", exif=exif, xmp=xmp)
+                              else quality, method=method if lossless else max(2, method),
+                              alpha_quality=alpha_quality(quality), exact=lossless, icc_profile=icc or "", exif=exif,
+                              xmp=xmp)
     return out.getvalue()
 
 
@@ -48,6 +54,7 @@ def write_webp_animation(frames: Sequence[Frame], loop: int | None, *, quality: 
     out = io.BytesIO()
     images[0].save(out, "WEBP", save_all=True, append_images=images[1:], lossless=lossless,
                    duration=[frame.duration for frame in frames], loop=1 if loop is None else min(loop, 65_535),
-                   quality=(30 if lossless else quality), method=3, alpha_quality=100, background=(0, 0, 0, 0),
+                   quality=(30 if lossless else quality), method=3,
+                   alpha_quality=100 if lossless else alpha_quality(quality), background=(0, 0, 0, 0),
                    icc_profile=icc or "", exif=exif, xmp=xmp)
     return out.getvalue()

@@ -11,16 +11,22 @@ from PIL.ImageFile import MAXBLOCK
 
 from imagepipe.asset import Frame, Pixels
 from imagepipe.codecs.encode import clean, encode, metadata_to_write, upright
-from imagepipe.codecs.encode_jpeg import PILLOW_ROOM, Coding, default_subsampling, tidy_for_jpeg, write_jpeg
+from imagepipe.codecs.encode_jpeg import (
+    FINE_CHROMA,
+    PILLOW_ROOM,
+    Coding,
+    default_subsampling,
+    tidy_for_jpeg,
+    write_jpeg,
+)
 from imagepipe.codecs.sampling import mosaic, strips
-from imagepipe.fitting import Curve, Found, first_target, search, shrink_by
+from imagepipe.fitting import ENCODES, Curve, Found, first_target, search, shrink_by
 
 __all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "predicted", "resized", "scaled", "shrunk"]
 
 _WHOLE = 1 << 16  # pixels up to which a picture is its own sample: a probe costs less than one of a large picture
 _JPEG_HEADERS = {"progressive": 700, "optimised": 650, "plain": 620}  # of a colour picture, tables included
 _GREY_HEADERS = 350
-_FINE_CHROMA = 90
 _SAMPLE_FRAMES = 10
 
 
@@ -101,23 +107,39 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def shrunk(pixels: Pixels, attempt: Callable[[Pixels], Fitted], size_at: Callable[[float], float],
-           budget: int) -> Fitted:
+           budget: int, aim: float = 100) -> Fitted:
     """Return the picture with as many pixels as `attempt` gets into `budget`; without data if even one is too many.
 
-    `size_at(factor)` predicts what the picture takes at a size.
+    `size_at(factor)` predicts what the picture takes at a size, and `aim` is the quality that it
+    predicts for. Where the first size that fits leaves much room, a larger one is tried.
     """
     factor = shrink_by(size_at, round(budget * 0.98))
-    encodes, tries = 0, 0
+    best: Fitted | None = None
+    failed, encodes, tries = 1.0, 0, 0
     while True:
         smaller = resized(pixels, scaled(pixels.size, factor))
         fitted = attempt(smaller)
         encodes += fitted.encodes
-        if fitted.data is not None or smaller.size == (1, 1):
-            return replace(fitted, encodes=encodes)
         tries += 1
+        if fitted.data is not None:
+            best = fitted if best is None or fitted.size[0] > best.size[0] else best
+            room = budget / fitted.bytes if fitted.quality is None else _room(fitted.quality, aim)
+            larger = min(factor * min(2.0, room ** 0.5) * 0.99, (factor + 4 * failed) / 5)
+            if encodes >= ENCODES or tries >= ENCODES or room < 1.15 or larger < factor * 1.03:
+                return replace(best, encodes=encodes)
+            factor = larger
+            continue
+        if best is not None or smaller.size == (1, 1):
+            return replace(best or fitted, encodes=encodes)
+        failed = factor
         limit = 0.96 if tries < 3 else 0.8 if tries < 6 else 0.5
         factor = min(factor * min(limit, 0.98 * (budget / fitted.bytes) ** 0.5),
                      (max(smaller.size) - 0.6) / max(pixels.size))
+
+
+def _room(quality: float, aim: float) -> float:
+    """Return roughly how many times the bytes a picture takes at its quality, compared with what it takes at `aim`."""
+    return 1.0 if quality < aim + 10 else 1.02 ** (quality - aim)
 
 
 def quality_size_at(pixels: Pixels, format: str, quality: float) -> Callable[[float], float]:
@@ -158,7 +180,7 @@ def _jpeg(pixels: Pixels, budget: int, allowed: Range) -> Found:
     count = image.width * image.height
     sample = strips(image, max(min(count // 3, 1 << 18), min(count // 8, 1 << 20))) if count > _WHOLE else image
     high = allowed.high
-    chroma = default_subsampling(100, pixels.subsampling) if high >= _FINE_CHROMA else "4:2:0"
+    chroma = default_subsampling(100, pixels.subsampling) if high >= FINE_CHROMA else "4:2:0"
 
     def curve_of(coding: Coding) -> Curve:
         share = 1.0 if sample is image else _units(image) / _units(sample)
@@ -171,7 +193,7 @@ def _jpeg(pixels: Pixels, budget: int, allowed: Range) -> Found:
     high, coding = highest()
     curve = curve_of(coding)
     quality = curve.best(first_target(budget), allowed.low, high)
-    if chroma != "4:2:0" and quality < _FINE_CHROMA:
+    if chroma != "4:2:0" and quality < FINE_CHROMA:
         chroma = "4:2:0"
         high, coding = highest()
         curve = curve_of(coding)
