@@ -100,7 +100,7 @@ def alike(a: Likeness, b: Likeness) -> bool:
     Of 1,344 edits (JPEG at quality 85, 40 and 20, half and quarter size, 120 pixels, WebP, AVIF,
     64 colours, brightness and contrast up to 8 %, sharpened, more saturated) all are alike; of
     1,584 pairs of colours of one product none is, black and navy being the nearest; of 39,744
-    pairs of different products 20 are, of one shape, place and colour. Cut pictures are not found.
+    pairs of different products 36 are, of one shape, place and colour. Cut pictures are not found.
     """
     if (a.luma ^ b.luma).bit_count() > _LUMA_BITS:
         return False

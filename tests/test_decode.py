@@ -403,6 +403,20 @@ def test_the_profile_of_a_jpeg_2000_is_found():
     assert header.color.icc == icc
 
 
+@pytest.mark.parametrize("width", [1, 8, 13, 300])
+def test_wbmp_is_exact(width):
+    bits = _random.integers(0, 2, (7, width), dtype=np.uint8)
+    size = b"".join(bytes([0x80 | value >> 7, value & 0x7F]) if value > 127 else bytes([value]) for value in (width, 7))
+
+    assert_pixels(only(b"\0\0" + size + np.packbits(bits, axis=1).tobytes(), "wbmp"), bits * 255)
+
+
+def test_xbm_is_exact():
+    picture = photo(mode="1")
+
+    assert_pixels(only(encoded("XBM", picture), "xbm"), np.asarray(picture.convert("L")))
+
+
 def photoshop(array, mode, *, depth=16, large=False, runs=False, layers=0):
     """A PSD or PSB as Photoshop lays it out: header, palette, resources, layers, composite."""
     height, width, channels = array.shape

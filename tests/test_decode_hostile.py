@@ -352,6 +352,17 @@ def test_of_a_cut_picture_the_first_part_can_be_had(format):
     assert np.abs(found[rows] - whole[rows]).mean() < 3
 
 
+def test_of_a_cut_wbmp_the_first_rows_can_be_had():
+    data = b"\0\0\x10\x10" + bytes(20)
+
+    with pytest.raises(Corrupt):
+        decode(data, "wbmp")
+    decoded = decode_fully(data, "wbmp", accept_damaged=True)
+
+    assert decoded.damaged
+    assert np.asarray(decoded.pixels.frames[0].image)[:10].max() == 0
+
+
 @pytest.mark.parametrize("kind", [0, 2, 4, 6])
 @pytest.mark.parametrize("depth", [8, 16])
 def test_a_png_with_a_broken_stream_keeps_its_first_rows(kind, depth):

@@ -7,7 +7,7 @@ becomes `Corrupt`. Colour is not converted here, but bits are: frames have 8 bit
 Some doubtful cases, and what was decided:
 
 - 16-bit pictures are scaled to 8 bits with rounding (`decode_modes`); HEIC of 10 and 12 bits by
-  libheif, AVIF by libavif.
+  libheif, AVIF by libavif; of animated 16-bit PNGs Pillow takes the high bytes, at most 1/255 off.
 - A PNG without its end is refused although its rows may be there: `codecs.png` says so.
 - `accept_damaged` does not use Pillow's `LOAD_TRUNCATED_IMAGES`, which all threads share: what a
   decoder left behind when it failed is taken.
@@ -298,7 +298,12 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if format == "wbmp":
         from imagepipe.codecs import wbmp
 
-        return plain(wbmp.decode(data)), (), False, header.color
+        try:
+            return plain(wbmp.decode(data)), (), False, header.color
+        except Corrupt as error:
+            if not accept_damaged:
+                raise
+            return plain(wbmp.decode(data, accept_damaged=True)), (f"damaged: {error}",), True, header.color
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
