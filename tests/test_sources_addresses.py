@@ -77,6 +77,17 @@ def test_no_secret_of_a_refused_address_is_in_its_row(tmp_path):
     assert "CANARY" not in str(item.to_dict())
 
 
+def test_no_secret_of_an_address_is_in_its_row_and_other_columns_are_kept(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("1,2,page\nhttps://cdn.example/a.jpg?CANARY,https://cdn.example/b.jpg?CANARY,https://a.example/?p=1\n")
+
+    items = list(sources.from_csv(path, columns={"image": "1,2"}))
+
+    assert [item.location.count("CANARY") for item in items] == [1, 1]
+    assert {str(item.origin.row) for item in items} == {str({
+        "1": "https://cdn.example/a.jpg", "2": "https://cdn.example/b.jpg", "page": "https://a.example/?p=1"})}
+
+
 def test_the_same_picture_under_a_fresh_signature_is_the_same_place():
     again = "https://cdn.example/a/front.jpg?v=2&X-Amz-Signature=other"
 

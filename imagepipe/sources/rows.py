@@ -81,6 +81,7 @@ class RowReader:
             name = columns.image[0] if len(columns.image) == 1 else ", ".join(columns.image) or "image"
             yield refused(SourceError(f"{where}, column {plain(name)}: no picture is named"), where, origin=origin)
             return
+        origin = _cleared(origin, columns.image)
         target, fault = Target(), None
         key: str | None = None
         try:
@@ -113,7 +114,7 @@ class RowReader:
             address = scheme_of(path.strip()) is not None
             source = shown_url(path.strip()) if address else path
             location = source if address else self.places.expected(path)
-        return refused(error, source, target=target, origin=_cleared(origin, value), key=key or "", location=location)
+        return refused(error, source, target=target, origin=origin, key=key or "", location=location)
 
     def _refuse_other(self, asset: Asset, where: str) -> None:
         """Raise where a key that was given names two pictures of a product: the second would replace the first."""
@@ -242,12 +243,14 @@ def _handed_over(value: Any, target: Target, key: str | None, origin: Origin) ->
     return Asset(source, target, data=data, key=key, origin=origin)
 
 
-def _cleared(origin: Origin, value: Any) -> Origin:
-    """Return the origin of a refused row without the secrets of an address in it."""
-    if not isinstance(value, str) or origin.row is None or not has_secrets(value.strip()):
+def _cleared(origin: Origin, names: Sequence[str]) -> Origin:
+    """Return the origin of a row without the secrets of the addresses in the columns `names`."""
+    row = origin.row
+    if row is None:
         return origin
-    row = {name: shown_url(cell.strip()) if cell == value else cell for name, cell in origin.row.items()}
-    return replace(origin, row=row)
+    shown = {name: shown_url(row[name].strip()) for name in names
+             if isinstance(row.get(name), str) and has_secrets(row[name].strip())}
+    return replace(origin, row={**row, **shown}) if shown else origin
 
 
 def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
