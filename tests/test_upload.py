@@ -708,3 +708,24 @@ def test_what_a_duplicate_states_counts_once_the_first_has_gone(world: World) ->
 
     [image] = world.store.products[1].values()
     assert image.sort_order == 7
+
+
+def test_a_duplicate_of_a_picture_whose_fate_is_unknown_is_not_sent(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    answer_lost(world)
+    images = world.store.images
+
+    def unreadable(product_id: int) -> Any:
+        if world.store.posted:
+            raise Uncertain("no listing")
+        return images(product_id)
+
+    world.store.images = unreadable  # type: ignore[method-assign]  # the store is half down
+    outcomes = world.send("a", "b")
+    assert codes(outcomes) == ["uncertain", "uncertain"]
+    assert len(world.store.posted) == 1
+
+    world.store.images = images  # type: ignore[method-assign]  # and back
+    world.send("a", "b")
+    assert world.contents() == ["same"]

@@ -41,7 +41,9 @@ def line(values: dict[str, Any]) -> str:
     if bytes_in and bytes_out:
         parts.append(size(bytes_out) if bytes_in == bytes_out else f"{size(bytes_in)} -> {size(bytes_out)}")
     parts.extend(values["notes"] or (["untouched"] if values["lossless"] and status != Status.UPDATED else []))
-    parts.extend(f"warning: {warning.replace('_', ' ')}" for warning in values["warnings"])
+    for warning in values["warnings"]:
+        alike = f"looks like {values['similar_to']}" if warning == "looks_alike" else ""
+        parts.append(f"warning: {alike or warning.replace('_', ' ')}")
     return f"{head}{f' -> {to}' if to else ''}: {'; '.join(part for part in parts if part)}"
 
 

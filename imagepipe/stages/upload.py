@@ -204,6 +204,7 @@ class Upload:
             asset = _hashed(asset)
             assert asset.received is not None  # `_hashed` saw to it
             place = self._state.records.place(asset)
+            self._state.poster.settle(product, asset.received.sha256)
             held = self._held(product, asset.received.sha256)
             if held and not self._made_otherwise(place, held, asset):
                 return self._already_there(product, asset, place, held)

@@ -66,6 +66,22 @@ class Poster:
             self._prove(product, sent[0], request)
             return sent
 
+    def settle(self, product: Product, source_sha256: str) -> None:
+        """Find out what became of a POST of the same picture that this run left undecided; raise `Uncertain`.
+
+        Its duplicate may be next, and absence in a listing from before that POST proves nothing.
+        """
+        number = product.uncertain.get(source_sha256)
+        if number is None:
+            return
+        [operation] = self.records.ledger.operations(self.records.store, "number = ?", number)
+        self.settler.settle_post(product, operation)
+        [operation] = self.records.ledger.operations(self.records.store, "number = ?", number)
+        if operation.state == "uncertain":
+            raise Uncertain(f"the same picture was sent as {operation.name}, and whether the store has it could not be "
+                            "found out. Running the same command again looks again")
+        del product.uncertain[source_sha256]
+
     @staticmethod
     def _request(product: Product, asset: Asset, upload: Upload) -> Request:
         assert asset.received is not None  # what is sent was read
@@ -116,6 +132,7 @@ class Poster:
             hits = None
         if hits is None:
             self.records.record(number, "uncertain", detail=str(error))
+            product.uncertain[request.source_sha256] = number
             raise Uncertain(f"{error}; whether the store has it could not be found out. "
                             "Running the same command again looks again") from error
         if not hits:

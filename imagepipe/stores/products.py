@@ -31,6 +31,7 @@ class Product:
     thumbnail: int | None = None  #: The image that is to be the thumbnail, when it is known.
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
+    uncertain: dict[str, int] = field(default_factory=dict)  #: Source hash -> the POST of this run that is undecided.
     first_key: dict[int, str] = field(default_factory=dict)  #: Image -> the first place of this run that shows it.
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
     #: Texts of duplicates for images that have none, with the place that states each; sent at the end.

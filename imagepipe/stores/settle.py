@@ -92,14 +92,16 @@ class Settler:
         for operation in operations:
             product = self.products[operation.product]
             if operation.kind == "post":
-                self._settle_post(product, operation, ledger)
+                self.settle_post(product, operation)
             elif operation.kind == "delete":
                 self._settle_delete(product, operation, ledger)
             else:  # repeating a change is harmless, and the run that needs it repeats it
                 ledger.settle(operation.number, "failed", detail="cut off")
         return len(operations)
 
-    def _settle_post(self, product: Product, operation: Operation, ledger: Ledger) -> None:
+    def settle_post(self, product: Product, operation: Operation) -> None:
+        """Find out what became of a POST, and write it down: done, failed, or still uncertain."""
+        ledger = self.products.ledger
         request = Request(operation.name, operation.source_sha256, operation.sha256, operation.highest_id)
         hits = self.look(product, request)
         if hits is None:
