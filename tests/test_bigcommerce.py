@@ -449,6 +449,12 @@ def test_a_server_that_does_not_filter_is_no_such_store():
         store.side_loaded([1])
 
 
+def test_an_empty_answer_is_no_word_on_which_products_there_are():
+    for call in (lambda store: store.side_loaded([1]), lambda store: store.product_ids(["A"])):
+        with pytest.raises(StoreUnusable):
+            call(client(204)[0])
+
+
 def test_a_wrong_root_is_said_at_once():
     store, _ = client((404, {"title": "no route"}))
 

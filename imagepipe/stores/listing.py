@@ -26,7 +26,11 @@ class Listing:
 
     def page(self, path: str, query: str, number: int, parse: Callable[[Mapping[str, Any]], T], *, limit: int = LIMIT,
              first: bool = False, missing: StoreError | None = None) -> Page[T]:
-        """Return one page; raise `missing` where the store has no such thing (404)."""
+        """Return one page.
+
+        `missing` is raised where the store has not what is listed (404); without it, what is listed
+        is always there, be it empty.
+        """
 
         def whole(answer: Answer) -> Page[T]:
             if answer.status == 404 and not answer.is_web_page:
@@ -37,6 +41,8 @@ class Listing:
                     raise Nonsense(f"the answer is a web page ({answer.status})")
                 said = answers.explained(answer, self._connection.token)
                 raise RefusedListing(f"the store refuses to list {path} ({said})")
+            if answer.status == 204 and missing is None:  # said of a product without images, and of nothing else
+                raise Nonsense("the answer is empty")
             return answers.page_of(answer, number, parse)
 
         paging = f"page={number}&limit={limit}"
