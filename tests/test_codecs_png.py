@@ -312,3 +312,22 @@ def test_only_the_first_profile_and_the_first_text_of_a_kind_are_inflated(monkey
     assert len(inflated) == 1
     png.metadata(data)
     assert len(inflated) <= 5
+
+
+def controls(data: bytes, change) -> bytes:
+    """An APNG whose frame controls are changed by `change(number, body)`."""
+    parts, number = [], 0
+    for kind, body in png_chunks(data):
+        if kind == b"fcTL":
+            body, number = change(number, body), number + 1
+        parts.append(chunk(kind, body))
+    return data[:8] + b"".join(parts)
+
+
+def test_frames_that_leave_holes_are_transparent():
+    assert not png.read_header(APNG).has_alpha
+    for disposal in (1, 2):
+        wiped = controls(APNG, lambda number, body, disposal=disposal: body[:24] + bytes((disposal,)) + body[25:])
+        assert png.read_header(wiped).has_alpha
+    assert not png.read_header(controls(APNG, lambda number, body: body[:24] + bytes((2 * (number > 0),)) + body[25:])
+                               ).has_alpha

@@ -148,7 +148,7 @@ def test_damaged_containers_give_our_errors_or_the_same_picture(format, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", SEEDS)
-@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_containers_for_minutes(format, data):
     broken = data.draw(damaged(format))

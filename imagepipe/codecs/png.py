@@ -104,7 +104,8 @@ def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     return Header(
         "png", layout.width, layout.height,
         frames=len(layout.frames) if parts.is_animated else 1,
-        has_alpha=layout.color_type in (4, 6) or bool(parts.is_transparent),
+        has_alpha=layout.color_type in (4, 6) or bool(parts.is_transparent) or (
+            parts.is_animated and layout.leaves_holes),
         bit_depth=8 if layout.color_type == 3 else layout.depth,
         channels="bilevel" if (layout.color_type, layout.depth) == (0, 1) else _CHANNELS[layout.color_type],
         orientation=parts.said.orientation,

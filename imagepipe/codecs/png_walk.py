@@ -43,6 +43,13 @@ class Rectangle:
     height: int
     left: int
     top: int
+    disposal: int = 0  #: 1: wiped, 2: what was there before comes back.
+
+    def covers(self, other: Rectangle) -> bool:
+        """Return whether `other` lies within."""
+        return (self.left <= other.left and self.top <= other.top
+                and self.left + self.width >= other.left + other.width
+                and self.top + self.height >= other.top + other.height)
 
 
 @dataclass(slots=True)
@@ -63,6 +70,17 @@ class Layout:
     first_data: int = 0  #: Where the first IDAT starts.
     end: int = 0  #: Behind the last chunk.
     complete: bool = True
+
+    @property
+    def leaves_holes(self) -> bool:
+        """Some frame of an animation leaves part of the canvas, which is transparent, uncovered."""
+        if not self.frames:
+            return False
+        wiped = [frame.disposal == 1 or (number == 0 and frame.disposal == 2)  # nothing was there before the first
+                 for number, frame in enumerate(self.frames)]
+        return not self.frames[0].covers(Rectangle(self.width, self.height, 0, 0)) or any(
+            is_wiped and not following.covers(frame)
+            for is_wiped, frame, following in zip(wiped, self.frames, self.frames[1:], strict=False))
 
 
 def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
@@ -169,7 +187,7 @@ def _frames(data: bytes, layout: Layout, control: bytes) -> None:
                 seen_data = True
                 if not layout.frames:
                     layout.has_fallback = True
-                elif layout.frames != [Rectangle(layout.width, layout.height, 0, 0)]:
+                elif not layout.frames[0].covers(Rectangle(layout.width, layout.height, 0, 0)):
                     raise Corrupt("the PNG is damaged: the first picture of its animation is not of full size")
                 has_data = True
             continue
@@ -191,7 +209,7 @@ def _frames(data: bytes, layout: Layout, control: bytes) -> None:
             raise Corrupt("the PNG is damaged: a frame of its animation lies outside the picture")
         if body[24] > 2 or body[25] > 1:
             raise Corrupt("the PNG is damaged: a frame of its animation makes no sense")
-        layout.frames.append(Rectangle(width, height, left, top))
+        layout.frames.append(Rectangle(width, height, left, top, body[24]))
         has_data = False
     if not has_data:
         raise Corrupt("the PNG is damaged: the last frame of its animation is missing")
