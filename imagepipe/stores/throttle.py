@@ -22,6 +22,8 @@ log = logging.getLogger("imagepipe")
 
 LONGEST_PAUSE = 120.0  #: Seconds that a 429 can make us wait at a time.
 NONSENSE = 3600.0  #: A pause above this was not meant: what a broken clock computes.
+WORTH_SAYING = 2.0  #: Seconds of waiting that are logged.
+LONG_PAUSE = 20.0  #: Seconds of a pause that a person should know of.
 #: Seconds that a window is taken to be longer than the store says, for its rounding to milliseconds.
 GUARD = 0.002
 
@@ -78,6 +80,7 @@ class Governor:
         self._paused_until = -math.inf
         self._refusals = 0  # 429 in a row
         self._first_waiting = 0
+        self._said_in = -1  # the window in which waiting was last logged
         self._latency = 0.0  # seconds that an answer takes, on average of late
         self._recent: deque[float] = deque()  # when requests were sent, for `max_requests`
 
@@ -96,11 +99,18 @@ class Governor:
                     if wait == 0.0:  # for an answer, not for a time
                         self._answered.wait(timeout=1.0)
                         continue
+                    self._say(wait)
                 sleep(wait)
         finally:
             with self._lock:
                 self._first_waiting -= first
                 self._answered.notify_all()
+
+    def _say(self, wait: float) -> None:
+        """Log that the quota is used up, once a window."""
+        if wait >= WORTH_SAYING and self._said_in != self.window.number and self.clock() >= self._paused_until:
+            self._said_in = self.window.number
+            log.info("the quota of requests is used up; going on in %.0f s", wait)
 
     def _wait(self, first: bool) -> float | None:
         """Return for how many seconds to wait, 0 for as long as it takes to get an answer, None for not at all."""
@@ -278,7 +288,8 @@ class Throttle(BaseTransport):
             if pause is None or not remaining:
                 break
             response.close()
-            log.info("the store asks for a pause of %.1f s (429)", pause)
+            level = logging.WARNING if pause >= LONG_PAUSE else logging.INFO
+            log.log(level, "the store asks for a pause of %.0f s (429)", pause)
             if self.on_pause is not None:
                 self.on_pause(pause)
         return response
