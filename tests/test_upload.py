@@ -14,7 +14,17 @@ from quick import ReadAsIs, prepared
 
 from imagepipe import marker
 from imagepipe.asset import Asset, Target
-from imagepipe.errors import Ambiguous, ExitCode, ProductFull, Rejected, Skip, SourceError, StoreUnusable, Uncertain
+from imagepipe.errors import (
+    Ambiguous,
+    ExitCode,
+    ProductFull,
+    Rejected,
+    Skip,
+    SourceError,
+    StoreBusy,
+    StoreUnusable,
+    Uncertain,
+)
 from imagepipe.ledger import Image, Ledger
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Pipeline
@@ -408,6 +418,35 @@ def test_a_store_that_loses_the_name_stops_the_run_before_a_second_image(world: 
     assert len(world.store.posted) == 1
     assert stop.code == StoreUnusable.code
     assert statuses(outcomes).count("planned") >= 2
+
+
+def test_a_listing_that_cannot_be_read_after_the_first_image_ends_the_run_and_keeps_the_image(world: World) -> None:
+    for name in "ab":
+        world.write(name, name)
+    images = world.store.images
+
+    def unreadable(product_id: int) -> Any:
+        if world.store.posted:
+            raise StoreBusy("413")
+        return images(product_id)
+
+    world.store.images = unreadable  # type: ignore[method-assign]  # the store is half down
+    stop = Stop()
+    outcomes = world.send("a", "b", stop=stop)
+
+    assert statuses(outcomes) == ["uploaded", "planned"]
+    assert "could be sent twice" in stop.reason
+
+
+def test_a_single_picture_whose_name_is_lost_ends_the_run_too(world: World) -> None:
+    world.store.mangle = lambda name: "image.jpg"
+    world.write("a", "a")
+    stop = Stop()
+
+    outcomes = world.send("a", stop=stop)
+
+    assert statuses(outcomes) == ["uploaded"]
+    assert stop.code == StoreUnusable.code
 
 
 def test_names_may_be_cut_and_changed_in_case(world: World) -> None:

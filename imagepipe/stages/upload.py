@@ -389,6 +389,7 @@ class Upload:
         if not isinstance(product, int) or self.planning or self.recording:
             return
         self._state.records.check()
+        self._state.poster.check()
         state = self._state.products[product]
         with state.lock:
             self._state.finisher.finish(state)

@@ -46,7 +46,7 @@ class Poster:
     sleep: Callable[[float], object]
     surplus: list[str]  #: Takes a sentence for each picture that the store holds more than once.
     proved: bool = False  #: The store was seen to keep the names that we send.
-    disproved: StoreUnusable | None = None  #: It was seen not to: nothing more may be sent.
+    unproved: StoreUnusable | None = None  #: It was not: nothing more may be sent, and nothing deleted.
     rejected: int = 0  #: In a row, over all products.
     full: set[int] = field(default_factory=set)
     _proof: threading.Lock = field(default_factory=threading.Lock)
@@ -60,11 +60,16 @@ class Poster:
         if self.proved or request.by_url:
             return self._post(product, asset, upload, request)
         with self._proof:
-            if self.disproved is not None:
-                raise self.disproved
+            self.check()
             sent = self._post(product, asset, upload, request)
-            self._prove(product, sent[0], request)
+            if not self.proved:
+                self._prove(product, sent[0], request)
             return sent
+
+    def check(self) -> None:
+        """Raise `StoreUnusable` where the first image's name could not be read back."""
+        if self.unproved is not None:
+            raise self.unproved
 
     def settle(self, product: Product, source_sha256: str) -> None:
         """Find out what became of a POST of the same picture that this run left undecided; raise `Uncertain`.
@@ -150,23 +155,26 @@ class Poster:
             place=self.records.new_place(asset, image.id, thumbnail_is_set=image.is_thumbnail))
 
     def _prove(self, product: Product, image: StoreImage, request: Request) -> None:
-        """Read the first image's name back from the listing, or stop before a second one is sent."""
-        if self.proved:
-            return
-        name = None
-        for wait in (0.0, *self.waits):
-            self.sleep(wait)
-            name = next((one.image_file for one in self.products.list_all(product) if one.id == image.id), None)
-            if name is not None:
-                break
+        """Read the first image's name back from the listing; where that fails, nothing more may be sent.
+
+        The image itself is there, and recorded: it is what comes after it that ends the run.
+        """
+        name, seen = None, "not at all"
+        try:
+            for wait in (0.0, *self.waits):
+                self.sleep(wait)
+                name = next((one.image_file for one in self.products.list_all(product) if one.id == image.id), None)
+                if name is not None:
+                    break
+        except StoreError as error:
+            seen = f"nothing that could be read ({error})"
         if name is not None and marker.Marker.of(request.source_sha256, request.sha256).is_in(name):
             self.proved = True
             return
-        seen = f"as {name!r}" if name is not None else "not at all"
-        self.disproved = StoreUnusable(
-            f"image {image.id} was sent to product {product.id} as {request.name!r}, and the store lists it {seen}: "
-            "without the name in the listing a picture could be sent twice, so the run stops here")
-        raise self.disproved
+        self.unproved = StoreUnusable(
+            f"image {image.id} was sent to product {product.id} as {request.name!r}, and the store lists "
+            f"{f'it as {name!r}' if name is not None else seen}: without the name in the listing a picture could be "
+            "sent twice, so the run stops here")
 
     def _refused(self, product: Product, error: StoreError) -> None:
         """Notice what concerns the store and not this picture."""
