@@ -263,6 +263,10 @@ def upload(
         pipeline = prepared + (Dedupe(similar), uploader)
         if executor is None:
             executor = stack.enter_context(_workers(jobs, memory, picture_timeout))
+        interrupt = getattr(store, "interrupt", None)
+        if interrupt is not None:  # so that nobody who stops a run waits for a network that has gone
+            interrupt(False)
+            stop.listeners.append(interrupt)
         outcomes = run(assets, pipeline, executor=executor, connections=connections, rows=rows,
                        window_bytes=window_bytes, stop=stop)
     except BaseException:

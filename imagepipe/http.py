@@ -10,6 +10,7 @@ httpx2 continues httpx under the same names: to swap, change the two imports.
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import threading
@@ -93,6 +94,16 @@ def _connecting() -> Iterator[None]:
         raise httpcore.ConnectError(str(error)) from error
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom we trust; SSL_CERT_FILE and SSL_CERT_DIR add a company's own authority.
+
+    Made once in a process: reading the authorities takes longer than many an upload.
+    """
+    return httpx.create_ssl_context()
+
+
+
 class Transport(BaseTransport):
     """Sends requests over connections whose exchanges have a deadline. TLS is verified, always.
 
@@ -105,7 +116,7 @@ class Transport(BaseTransport):
                  resolve: Resolve | None = None) -> None:
         self.pace = pace or Pace()
         self._settings: dict[str, Any] = {
-            "ssl_context": httpx.create_ssl_context(),  # SSL_CERT_FILE and SSL_CERT_DIR add a company's own authority
+            "ssl_context": _trusted(),
             "max_connections": 1,
             "keepalive_expiry": 15.0,  # well below what servers allow: a request on a closed connection looks lost
             "network_backend": _Backend(resolve),

@@ -29,6 +29,7 @@ class Stop:
         self.retry = Retry.AGAIN
         self._event = threading.Event()
         self.wake: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[], object]] = []  #: Called once by the run, before it ends what is in flight.
 
     def __call__(self, reason: str, *, code: str = "stopped", exit_code: ExitCode = ExitCode.TRY_AGAIN,
                  retry: Retry = Retry.AGAIN) -> None:

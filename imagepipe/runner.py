@@ -417,6 +417,8 @@ class _Runner:
 
     def _give_up_waiting(self) -> None:
         """Turn everything that is not in flight into `planned`."""
+        while self.stop.listeners:
+            self.stop.listeners.pop()()
         for future in list(self.futures):
             future.cancel()
         for lane in self.lanes.values():

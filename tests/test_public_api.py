@@ -124,6 +124,7 @@ LAYERS = [
     {"errors", "plain", "budget"},
     {"asset", "outcome", "marker"},
     {"pipeline", "color", "codecs", "likeness", "fitting"},
+    {"answer", "proxies"},
     {"sources", "deadlines", "http"},
     {"ledger", "ledger_file"},
     {"stores"},

@@ -106,7 +106,7 @@ class Fetcher:
         from imagepipe.http import exchange
 
         headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity",
-                   "User-Agent": f"imagepipe/{__version__} (+https://pypi.org/project/imagepipe-upload/)"}
+                   "User-Agent": f"imagepipe/{__version__}"}
         url = f"{address.scheme}://{address.at}"
         try:
             return exchange(self.transport.handle_request, "GET", url, headers=headers, cap=max_bytes,

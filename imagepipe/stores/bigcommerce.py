@@ -71,7 +71,7 @@ class BigCommerce:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         headers = {"Accept": "application/json",
-                   "User-Agent": f"imagepipe/{__version__} (+https://pypi.org/project/imagepipe-upload/)"}
+                   "User-Agent": f"imagepipe/{__version__}"}
         self._connection = Connection(root, self._throttle.handle_request, headers, secret, sleep=self._waiting,
                                       clock=clock, wait_for_network=wait_for_network, patience=patience,
                                       on_wait=on_wait)
