@@ -339,6 +339,28 @@ def test_highlights_are_rolled_off_and_neither_clipped_nor_reversed(transfer):
     assert len(set(values[180:, 1])) > 20  # of what is bright, something can be told apart
 
 
+@pytest.mark.parametrize(("transfer", "white"), [(16, 148), (18, 191)])
+def test_paper_white_of_high_dynamic_range_is_white(transfer, white):
+    before = Image.new("RGB", (40, 40), (white,) * 3)  # 203 cd/m2: 58 % of PQ, 75 % of HLG (ITU-R BT.2408, table 1)
+
+    after, _ = to_srgb(before, Color(cicp=(9, transfer, 9, 1)))
+    half, _ = to_srgb(Image.new("L", (40, 40), white // 2), Color(cicp=(9, transfer, 9, 1)))
+
+    assert min(after.getpixel((0, 0))) >= 252
+    assert half.getpixel((0, 0)) < 150
+
+
+def test_light_of_hlg_is_that_of_its_screen():
+    codes = np.arange(20, 190)
+    before = Image.fromarray(np.repeat(codes.astype(np.uint8)[None, :, None], 3, axis=2))
+
+    after, _ = to_srgb(before, Color(cicp=(9, 18, 9, 1)))
+
+    value = codes / 255
+    scene = np.where(value <= 0.5, value ** 2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+    assert furthest(after, encoded(scene ** 1.2 * 1000 / 203)[None, :, None]) <= 3
+
+
 def test_a_colour_of_high_dynamic_range_keeps_its_hue():
     linear = np.array([0.5, 0.2, 0.1])  # of sRGB, times white
     wide = np.linalg.inv(to_xyz(BT2020)) @ to_xyz(SRGB) @ linear * 203

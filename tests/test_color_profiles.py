@@ -152,6 +152,8 @@ P3_ICC, SRGB_ICC = rgb_profile(P3, srgb_curve), rgb_profile(SRGB, srgb_curve)
     pytest.param(Color(gamma=0.45455, chromaticities=SRGB_POINTS), "rgb", True, id="gAMA and cHRM of sRGB"),
     pytest.param(Color(chromaticities=SRGB_POINTS), "rgb", True, id="cHRM of sRGB alone"),
     pytest.param(Color(gamma=0.45455, chromaticities=ADOBE_POINTS), "rgb", False, id="cHRM of Adobe RGB"),
+    pytest.param(Color(gamma=0.47), "rgb", False, id="gAMA a little off"),
+    pytest.param(Color(gamma=0.4545), "rgb", True, id="gAMA rounded"),
     pytest.param(Color(gamma=0.55556), "gray", False, id="gAMA of an old Macintosh"),
     pytest.param(Color(gamma=1.0), "rgb", False, id="linear"),
     pytest.param(Color(gamma=0.00001), "rgb", True, id="nonsense in gAMA"),

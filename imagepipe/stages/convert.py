@@ -129,7 +129,7 @@ class _Work:
         orientation = self.pixels.orientation
         if orientation == 1:
             return
-        self.pixels = replace(upright(self.pixels), orientation=1)
+        self.pixels = upright(self.pixels)
         if orientation in _SIDEWAYS and self.pixels.subsampling == "4:2:2":
             # Its chroma is halved the other way now, which is not written: only full chroma loses nothing.
             self.pixels = replace(self.pixels, subsampling="4:4:4")
