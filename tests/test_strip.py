@@ -1,3 +1,4 @@
+import pickle
 import shutil
 import subprocess
 
@@ -285,6 +286,12 @@ def test_data_without_facts_is_recognised():
 def test_unknown_word_is_refused():
     with pytest.raises(ConfigurationError, match="gps"):
         Strip({"gps"})
+
+
+@pytest.mark.parametrize("stage", [Strip(), Strip("icc"), Strip(["exif", "copyright", "xmp"])])
+def test_its_settings_are_its_recipe(stage):
+    assert eval(repr(stage)) == stage == pickle.loads(pickle.dumps(stage))
+    assert repr(Strip({"xmp", "icc"})) == "Strip(keep={'icc', 'xmp'})"
 
 
 def test_notes_name_what_went():

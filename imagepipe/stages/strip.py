@@ -31,6 +31,10 @@ class Strip:
                                      f"it can keep {listed(sorted(KEEPABLE))}")
         object.__setattr__(self, "keep", words)
 
+    def __repr__(self) -> str:
+        # sorted: the recipe of a pipeline is the same text in every process
+        return f"Strip(keep={{{', '.join(map(repr, sorted(self.keep)))}}})" if self.keep else "Strip()"
+
     def __call__(self, asset: Asset) -> Asset:
         if asset.pixels is not None:
             pixels = _stripped(asset.pixels, self.keep)
