@@ -52,12 +52,15 @@ class Curve:
         quality = round(quality, 4)
         if quality not in self._seen:
             self._seen[quality] = self.encode_sample(quality)
-        return self.overhead + max(1, self._seen[quality] - self.overhead) * self.share * self.correction
+        seen = self._seen[quality]
+        if self.is_exact:
+            return seen
+        return self.overhead + max(1, seen - self.overhead) * self.share * self.correction
 
     def correct(self, quality: float, measured: int) -> None:
         """Take a measured size into account."""
         predicted = self.size(quality)
-        if measured > self.overhead and predicted > self.overhead:
+        if not self.is_exact and measured > self.overhead and predicted > self.overhead:
             self.correction *= (measured - self.overhead) / (predicted - self.overhead)
 
     def best(self, target: float, low: float, high: float) -> float:

@@ -48,6 +48,7 @@ class Fitting:
         self.quality, self.subsampling = pixels.quality, pixels.subsampling
         self.pixels = self._sized(pixels, limits.edge(self.format))
         self.is_resized = self.pixels.size != self.received
+        self.is_thinned = False  # frames were dropped
 
     def result(self) -> tuple[Asset, Facts]:
         """Return the asset with its data, and its facts. Raises `CannotFit`, and what decoding raises."""
@@ -73,10 +74,13 @@ class Fitting:
 
     def _as_jpeg(self) -> Fitted:
         allowed = self._range()
-        fitted = self._lossy("jpeg", self._budget(), allowed)
-        if fitted.data is None and self._budget() < self.limits.max_bytes:  # rather larger than visibly worse
-            allowed = Range(allowed.low, min(allowed.high, self.quality or _LEAST))
-            fitted = self._lossy("jpeg", self.limits.max_bytes, allowed)
+        if self._budget() < self.limits.max_bytes:  # not to grow, it may be a little below what it came with
+            own = self.quality or _LEAST
+            fitted = self._lossy("jpeg", self._budget(), Range(min(allowed.low, max(1, own - 3)), allowed.high))
+            if fitted.data is not None:
+                return fitted
+            allowed = Range(min(allowed.low, own), min(allowed.high, own))  # rather larger than visibly worse
+        fitted = self._lossy("jpeg", self.limits.max_bytes, allowed)
         if fitted.data is not None:
             return fitted
         fitted = self._smaller("jpeg", allowed)
@@ -136,6 +140,7 @@ class Fitting:
         too_many = self.format == "gif" and len(self.pixels.frames) > self.limits.max_gif_frames
         if too_many and not may_change:
             self.pixels = _thinned(self.pixels, self.limits.max_gif_frames)
+            self.is_thinned = True
             too_many = False
         allowed = self._range()
         if not too_many:
@@ -217,7 +222,7 @@ class Fitting:
 
     def _is_same(self, fitted: Fitted) -> bool:
         """Say whether the pixels are those that came in."""
-        if fitted.quality is not None or fitted.size != self.received or fitted.data is None:
+        if self.is_thinned or fitted.quality is not None or fitted.size != self.received or fitted.data is None:
             return False
         return fitted.format != "gif" or _gif_is_exact(fitted.data, self.pixels)
 
@@ -226,6 +231,8 @@ class Fitting:
         sent, came = len(fitted.data or b""), self._came_as()
         if fitted.size != self.received:
             notes.append(f"reduced from {self.received[0]} x {self.received[1]} to {fitted.size[0]} x {fitted.size[1]}")
+        if self.is_thinned:
+            notes.append(f"{self.facts.frames} frames thinned to {len(self.pixels.frames)}")
         if fitted.format != self.facts.format:
             notes.append(f"{_NAMES[self.facts.format] if self.facts.format in _NAMES else self.facts.format.upper()} "
                          f"to {_NAMES[fitted.format]}" + (" without loss" if self._is_same(fitted) else ""))

@@ -17,6 +17,8 @@ from imagepipe.codecs.encode_webp import write_webp, write_webp_animation
 from imagepipe.codecs.statements import upright as upright_xmp
 from imagepipe.errors import FormatNotAllowed
 
+_ONLY_ORIENTATION = len(exif_codec.write(6))  # bytes of a block that has room for nothing else
+
 __all__ = ["DEFAULT_QUALITY", "MAX_SIDE", "encode", "metadata_to_write", "upright"]
 
 #: Where nothing is known of the source: ssimulacra2 of 88 on 10 photographs in full chroma (80 for the worst of them),
@@ -72,8 +74,9 @@ def metadata_to_write(pixels: Pixels) -> dict[str, bytes]:
     """Return the blocks `exif` and `xmp` that are to be written: what was kept, with the picture upright."""
     kept = pixels.metadata
     exif, xmp = kept.get("exif", b""), kept.get("xmp", b"")
-    if exif:
-        exif = exif_codec.with_orientation(exif.removeprefix(exif_codec.PREFIX), 1)
+    exif = exif.removeprefix(exif_codec.PREFIX)
+    if len(exif) > _ONLY_ORIENTATION:
+        exif = exif_codec.with_orientation(exif, 1)
     else:
         exif = exif_codec.write(copyright=kept.get("copyright", b"").decode("utf-8", "replace"),
                                 artist=kept.get("artist", b"").decode("utf-8", "replace"))

@@ -37,7 +37,7 @@ class _Patch:
 
 
 def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -> bytes:
-    """Return the frames as a GIF with nothing but them, their times and `loop` (None: not stated).
+    """Return the frames as a GIF with nothing but them, their times and `loop`, as in `Pixels`.
 
     `colors` is how many a frame may have. Transparency is all or nothing in a GIF: half counts as opaque.
     """
@@ -50,8 +50,9 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -
         table, bits = _color_table(shared)
         flags |= 0x80 | bits
     out = [b"GIF89a", struct.pack("<HHBBB", width, height, flags, 0, 0), table]
-    if loop is not None and len(frames) > 1:
-        out.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(loop, 65_535)) + b"\0")
+    if loop is not None and loop != 1 and len(frames) > 1:  # the extension counts repetitions, and 0 is for ever
+        repeats = min(loop - 1, 65_535) if loop else 0
+        out.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", repeats) + b"\0")
     times = _centiseconds([frame.duration for frame in frames])
     animated = len(frames) > 1
     for patch, time in zip(_patches(frames, clears, shared, colors), times, strict=True):
@@ -66,29 +67,35 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -
 
 def _patches(frames: Sequence[Frame], clears: bool, shared: bytes | None, colors: int) -> Iterator[_Patch]:
     before: Any = None
+    started = False
     for frame in frames:
         now = _plain(frame.image)
         pixels = np.asarray(now).view("<u4")[..., 0]
         drawn = pixels != 0 if clears or before is None else pixels != before
-        before = None if clears else pixels
-        box = _box(drawn)
+        # the first frame covers all: where nothing is ever drawn, some viewers show a colour and not a hole
+        box = _box(drawn) if started else (0, 0, *now.size)
+        before, started = None if clears else pixels, True
         part = now.crop(box)
         inside = drawn[box[1]:box[3], box[0]:box[2]]
         if not inside.all():
             part = Image.fromarray(np.where(inside[..., None], np.asarray(part), np.uint8(0)))
-        yield _patch(part, (box[0], box[1]), shared, colors)
+        yield _patch(part, (box[0], box[1]), shared, colors, clears)
 
 
-def _patch(part: Image.Image, at: tuple[int, int], shared: bytes | None, colors: int) -> _Patch:
-    """Return a picture whose pixels are opaque, or all zero where nothing is to be drawn, in a palette."""
+def _patch(part: Image.Image, at: tuple[int, int], shared: bytes | None, colors: int, clears: bool) -> _Patch:
+    """Return a picture whose pixels are opaque, or all zero where nothing is to be drawn, in a palette.
+
+    A frame that `clears` has a transparent colour also if it shows no pixel of it: without one,
+    Pillow and libvips clear to an opaque background.
+    """
     if shared is not None:
         return _in_shared(part, at, shared)
-    exact = exact_palette([part], colors)
+    exact = exact_palette([part, Image.new("RGBA", (1, 1))] if clears else [part], colors)
     if exact is not None:
-        (image,), _, alpha = exact
+        (image, *_), _, alpha = exact
         return _Patch(image, at, 0 if alpha else None)
     holes = part.getchannel("A").point([255] + [0] * 255)
-    has_holes = holes.getbbox() is not None
+    has_holes = clears or holes.getbbox() is not None
     opaque = part.convert("RGB")
     most = colors - 1 if has_holes else colors
     image = opaque.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
