@@ -17,10 +17,10 @@ from typing import IO, Any, Literal, Self
 from imagepipe.asset import Asset
 from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, StopRun
 from imagepipe.inputs import SOURCE_OPTIONS, Source, numbered
+from imagepipe.lanes import Stop
 from imagepipe.ledger import Ledger, Place
 from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.pipeline import Pipeline, Stage
-from imagepipe.lanes import Stop
 from imagepipe.runner import run
 from imagepipe.stores import Store
 
@@ -275,7 +275,7 @@ def upload(
 
     def write_down(outcome: Outcome) -> None:
         if run_id is not None:
-            book.record_input(run_id, outcome.asset.number, _for_ledger(outcome, run_id), outcome.asset.preview)
+            book.record_input(run_id, outcome.asset.number, outcome.to_dict(run_id), outcome.asset.preview)
 
     def end(summary: Summary) -> None:
         with stack:
@@ -455,17 +455,6 @@ def _workers(jobs: int | None, memory: int | None, picture_timeout: float) -> co
     if jobs == 0:
         return Inline()
     return Workers(jobs, wall_seconds=picture_timeout, memory_budget=memory)
-
-
-def _for_ledger(outcome: Outcome, run_id: str) -> dict[str, Any]:
-    """Return the JSON line of an outcome without what may be secret in an address."""
-    line = outcome.to_dict(run_id)
-    if "://" in line["image"]:
-        from imagepipe.sources import shown_url
-
-        shown = shown_url(outcome.asset.location or outcome.asset.source)
-        line.update(image=shown, source=shown, key=shown if "://" in line["key"] else line["key"], row=None)
-    return line
 
 
 __all__ = ["Run", "Shaping", "plan", "prepare", "prepare_to", "upload"]

@@ -66,13 +66,13 @@ def _parts(source: Source, *, match: str | None, columns: dict[str, str], encodi
             raise ConfigurationError(_needs_match(path))
         return [sources.from_path(path, match=match, columns=columns, encoding=encoding, roots=roots)]
     if isinstance(source, Mapping):
-        return [sources.from_rows([source], columns=columns, roots=roots)]
+        return [sources.from_rows([source], columns=columns, roots=roots, match=match)]
     if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, os.PathLike)) for item in source):
         parts: list[Iterator[Asset | Outcome]] = []
         for item in source:
             parts.extend(_parts(item, match=match, columns=columns, encoding=encoding, roots=roots, suggest=suggest))
         return parts
-    return [sources.from_rows(source, columns=columns, roots=roots)]
+    return [sources.from_rows(source, columns=columns, roots=roots, match=match)]
 
 
 def _needs_match(folder: str) -> str:
@@ -145,7 +145,10 @@ class _Numbered:
     """Give each input its number, keeping what the source can tell of itself."""
 
     def __init__(self, source: Iterator[Asset | Outcome]) -> None:
+        from imagepipe.sources import Apart
+
         self._source = source
+        self._apart = Apart()
         self._numbers = count(1)
         if hasattr(source, "ready"):
             self.ready = source.ready
@@ -154,7 +157,7 @@ class _Numbered:
         return self
 
     def __next__(self) -> Asset | Outcome:
-        item = next(self._source)
+        item = self._apart(next(self._source))
         if isinstance(item, Outcome):
             return replace(item, asset=replace(item.asset, number=next(self._numbers)))
         return replace(item, number=next(self._numbers))

@@ -11,6 +11,7 @@ from typing import Any
 
 from imagepipe.asset import Asset
 from imagepipe.errors import ExitCode, ImagepipeError, Retry
+from imagepipe.plain import public_url
 
 SCHEMA = 1  #: Of the JSON lines; raised when a field changes its meaning.
 
@@ -62,9 +63,9 @@ class Outcome:
             "type": "image",
             "schema": SCHEMA,
             "run_id": run_id,
-            "source": printable(asset.source),
-            "image": printable(asset.location or asset.source),
-            "key": printable(asset.place),
+            "source": printable(public_url(asset.source)),
+            "image": printable(public_url(asset.location or asset.source)),
+            "key": printable(public_url(asset.place)),
             "manifest": printable(asset.origin.manifest),
             "row_number": asset.origin.row_number,
             "row": jsonable(asset.origin.row),
@@ -93,8 +94,8 @@ class Outcome:
             "notes": [printable(note) for note in asset.notes],
             "image_id": delivery.image_id if delivery else None,
             "url": delivery.url if delivery else None,
-            "duplicate_of": printable(self.duplicate_of),
-            "similar_to": printable(asset.similar_to),
+            "duplicate_of": self.duplicate_of and printable(public_url(self.duplicate_of)),
+            "similar_to": asset.similar_to and printable(public_url(asset.similar_to)),
             "attempts": delivery.attempts if delivery else 0,
             "seconds": round(self.seconds, 3),
         }

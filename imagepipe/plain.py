@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
@@ -27,6 +28,29 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as `surrogateescape` keeps it
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+#: Query parameters that choose a picture's version or size, as image servers have them; none is a secret.
+_HARMLESS = re.compile(r"(v|ver|version|rev|w|h|width|height|size|s|q|quality|f|fm|fmt|format|fit|crop|auto|dpr|scale)"
+                       r"=[A-Za-z0-9_.,-]{0,32}", re.ASCII)
+
+
+def public_url(location: str) -> str:
+    """Return an address as it may be written down: with a query only where no part of it can be a secret.
+
+    A path is returned as it is.
+
+    >>> public_url("https://cdn.example/a.jpg?v=17&width=900"), public_url("https://cdn.example/a.jpg?v=1&sig=SECRET")
+    ('https://cdn.example/a.jpg?v=17&width=900', 'https://cdn.example/a.jpg')
+    """
+    scheme, found, rest = location.partition("://")
+    if not found or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return location
+    address, _, query = rest.partition("#")[0].partition("?")
+    authority, slash, path = address.replace("\\", "/").partition("/")
+    shown = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    harmless = query and all(_HARMLESS.fullmatch(part) for part in query.split("&"))
+    return f"{shown}?{query}" if harmless else shown
 
 
 def size(count: int) -> str:

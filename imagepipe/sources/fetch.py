@@ -77,12 +77,27 @@ class Fetcher:
                 problem = failed
         raise problem
 
+    def etag(self, url: str) -> str | None:
+        """Return the ETag, else the Last-Modified, of what is at an address, without fetching it.
+
+        None where it has none, or does not answer as it should: then only fetching can tell.
+        """
+        try:
+            _, answer = self._follow("HEAD", url, 0)
+        except (SourceError, TooLarge):
+            return None
+        return _etag_of(answer) if answer.status == 200 else None
+
     def _fetch(self, url: str, max_bytes: int) -> Fetched:
+        return self._picture(*self._follow("GET", url, max_bytes))
+
+    def _follow(self, method: str, url: str, max_bytes: int) -> tuple[Address, Answer]:
+        """Return what the address gives to which redirects lead, each of them checked."""
         address = self._checked(url)
         for _ in range(REDIRECTS + 1):
-            answer = self._get(address, max_bytes)
+            answer = self._ask(method, address, max_bytes)
             if answer.status not in (301, 302, 303, 307, 308):
-                return self._picture(address, answer)
+                return address, answer
             target = answer.headers.get("location", "")
             url = urljoin(f"{address.scheme}://{address.at}{address.target}", target)
             if not target:
@@ -100,7 +115,7 @@ class Fetcher:
         check_literal_host(address)
         return address
 
-    def _get(self, address: Address, max_bytes: int) -> Answer:
+    def _ask(self, method: str, address: Address, max_bytes: int) -> Answer:
         from imagepipe import __version__
         from imagepipe.answer import BrokenOff, NoConnection, TooMuch
         from imagepipe.http import exchange
@@ -109,7 +124,7 @@ class Fetcher:
                    "User-Agent": f"imagepipe/{__version__}"}
         url = f"{address.scheme}://{address.at}"
         try:
-            return exchange(self.transport.handle_request, "GET", url, headers=headers, cap=max_bytes,
+            return exchange(self.transport.handle_request, method, url, headers=headers, cap=max_bytes,
                             extensions={"target": address.target.encode("ascii")})
         except NoConnection as problem:
             said = {"name": "its host's name is not known", "tls": f"its certificate is not trusted ({problem})"}
@@ -138,8 +153,12 @@ class Fetcher:
                               "picture; give the address of the picture itself", "not_an_image")
         if not answer.body:
             raise FetchFailed(f"{address.shown} is empty")
-        etag = answer.headers.get("etag") or answer.headers.get("last-modified")
-        return Fetched(answer.body, plain(etag)[:200] if etag else None, plain(media_type)[:100])
+        return Fetched(answer.body, _etag_of(answer), plain(media_type)[:100])
+
+
+def _etag_of(answer: Answer) -> str | None:
+    etag = answer.headers.get("etag") or answer.headers.get("last-modified")
+    return plain(etag)[:200] if etag else None
 
 
 def _named(status: int) -> str:
@@ -190,10 +209,23 @@ _lock = threading.Lock()
 
 def fetch(url: str, max_bytes: int = 256_000_000) -> Fetched:
     """Return what is at a public https address, over connections that this process keeps; see `Fetcher.fetch`."""
+    return shared_fetcher().fetch(url, max_bytes)
+
+
+def shared_fetcher() -> Fetcher:
+    """Return the fetcher of this process."""
     global _shared
     with _lock:
         if _shared is None or _shared[0] != os.getpid():  # connections do not survive a fork
             _shared = os.getpid(), fetcher()
             atexit.register(_shared[1].close)
-        shared = _shared[1]
-    return shared.fetch(url, max_bytes)
+        return _shared[1]
+
+
+def etags(urls: Sequence[str], at_once: int = 8) -> dict[str, str]:
+    """Return the ETag or Last-Modified of each address that has one, asked for side by side."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    ask = shared_fetcher().etag
+    with ThreadPoolExecutor(at_once, thread_name_prefix="imagepipe-etags") as threads:
+        return {url: etag for url, etag in zip(urls, threads.map(ask, urls), strict=True) if etag is not None}
