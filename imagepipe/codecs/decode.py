@@ -295,15 +295,18 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
         from imagepipe.codecs.decode_heif import decode_heif
 
         return decode_heif(data), (), False, header.color
-    if format == "wbmp":
-        from imagepipe.codecs import wbmp
+    if format in ("wbmp", "xbm"):
+        from imagepipe.codecs import wbmp, xbm
+
+        # Pillow has no reader of the one, and shows the other with black and white exchanged
+        reader = wbmp if format == "wbmp" else xbm
 
         try:
-            return plain(wbmp.decode(data)), (), False, header.color
+            return plain(reader.decode(data)), (), False, header.color
         except Corrupt as error:
             if not accept_damaged:
                 raise
-            return plain(wbmp.decode(data, accept_damaged=True)), (f"damaged: {error}",), True, header.color
+            return plain(reader.decode(data, accept_damaged=True)), (f"damaged: {error}",), True, header.color
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
