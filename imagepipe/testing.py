@@ -169,7 +169,10 @@ def heic(width: int = 320, height: int = 240, *, seed: int = 0, gps: tuple[float
 
 def xbm(width: int = 96, height: int = 64, *, seed: int = 0) -> bytes:
     """Return an X bitmap, black and white."""
-    return _saved(photo(width, height, seed).convert("1"), "XBM")
+    from PIL import ImageChops
+
+    # its set bits are black, and Pillow writes them for white
+    return _saved(ImageChops.invert(photo(width, height, seed).convert("L")).convert("1"), "XBM")
 
 
 def wbmp(width: int = 96, height: int = 64, *, seed: int = 0) -> bytes:
