@@ -284,6 +284,22 @@ def test_verify_undo_and_report_after_an_upload(imagepipe: Callable[..., Result]
     assert len(store.images(product)) == 2
 
 
+def test_prune_shows_what_has_gone_and_deletes_it_when_told(imagepipe: Callable[..., Result], photos: Path,
+                                                             store: Sandbox) -> None:
+    access = ("--base-url", store.base_url, "--ledger", "ledger.sqlite3")
+    upload = ("upload", photos, "--match", "{sku}/*", *access, "--jobs", "0")
+    imagepipe(*upload)
+    (photos / "MUG" / "img2.jpg").unlink()
+
+    shown = imagepipe(*upload, "--prune")
+    assert "gone      MUG/img2.jpg" in shown.err
+    assert imagepipe("verify", *access).out == "6 images: 6 there\n"
+
+    pruned = imagepipe(*upload, "--prune", "--yes")
+    assert pruned.code == 0
+    assert imagepipe("verify", *access).out == "5 images: 5 there\n"
+
+
 def test_undo_deletes_nothing_where_nobody_can_be_asked(imagepipe: Callable[..., Result], photos: Path,
                                                         store: Sandbox) -> None:
     access = ("--base-url", store.base_url, "--ledger", "ledger.sqlite3")

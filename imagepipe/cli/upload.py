@@ -37,7 +37,8 @@ from imagepipe.errors import ExitCode
 @sending_options
 @shaping_options
 @running_options
-@option("-y", "--yes", is_flag=True, help="Do not ask before starting.")
+@option("--prune", is_flag=True, help="At the end, delete our images whose pictures have gone from the SOURCE.")
+@option("-y", "--yes", is_flag=True, help="Do not ask before starting, nor before pruning.")
 def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
     """Put pictures into a store, each exactly once.
 
@@ -52,13 +53,30 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
         store, ledger, where = open_store(stack, options)
         total = _ask(sources, where, options)
         run = api.upload(list(sources), store, ledger=ledger, shaping=shaping_of(options), command=command_line(),
-                         **reading(options), **sending(options), **running(options))
+                         prune=_pruning(options), **reading(options), **sending(options), **running(options))
         if ledger != "none" and not options["quiet"]:
             click.echo(f"Ledger: {ledger or api.default_ledger(store.identity)}", err=True)
         summary = show(run, total=total, reports=reports_of(options), **showing(options))
         if options["sandbox"] and not options["as_json"] and not options["quiet"]:
             click.echo("See the store in a browser: imagepipe sandbox", err=True)
     return summary.exit_code
+
+
+def _pruning(options: dict[str, Any]) -> Any:
+    """Return what is asked before pictures that have gone from the source are deleted; False: nothing is."""
+    from imagepipe.plain import plain
+
+    def sure(places: Any) -> bool:
+        for place in places:
+            click.echo(plain(f"gone      {place.key}: product {place.product}, image {place.image_id}"), err=True)
+        if options["yes"]:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            click.echo(f"{len(places):,} pictures have gone from the source; --yes deletes their images", err=True)
+            return False
+        return click.confirm(f"Delete the images of these {len(places):,} pictures?", default=False, err=True)
+
+    return sure if options["prune"] else False
 
 
 def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int | None:
