@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_store import MemoryStore
+from memory_store import Killed, MemoryStore
 from quick import ReadAsIs, prepared
 
 from imagepipe import marker
@@ -747,6 +747,69 @@ def test_what_a_duplicate_states_counts_once_the_first_has_gone(world: World) ->
 
     [image] = world.store.products[1].values()
     assert image.sort_order == 7
+
+
+def cut_off_at_the_first(what: str, world: World, *assets: Asset | str) -> None:
+    """Run until a request of this kind is about to be sent, and no further."""
+
+    def die(kind: str, number: int) -> None:
+        if kind == what:
+            raise Killed
+
+    world.store.before = die
+    with pytest.raises(Killed):
+        world.send(*assets)
+    world.store.before = lambda kind, number: None
+
+
+def test_the_description_of_a_duplicate_is_sent_by_the_run_after_one_that_was_cut_off(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    rows = ("a", world.asset("b", description="of the duplicate"))
+    cut_off_at_the_first("update", world, *rows)
+
+    assert statuses(world.send(*rows)) == ["skipped", "updated"]
+
+    [image] = world.store.products[1].values()
+    assert image.description == "of the duplicate"
+    assert statuses(world.send(*rows)) == ["skipped", "skipped"]
+
+
+def test_the_description_of_a_duplicate_is_not_put_over_another(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    world.send("a", "b")
+    [id_] = world.store.products[1]
+    world.store.update(1, id_, description="by the shop")
+
+    assert statuses(world.send("a", world.asset("b", description="of the duplicate"))) == ["skipped", "skipped"]
+
+    assert world.store.products[1][id_].description == "by the shop"
+
+
+def test_a_description_that_was_not_sent_is_not_taken_for_sent(world: World) -> None:
+    world.write("a", "one")
+    world.write("b", "other")
+    world.send("a", "b")
+    world.write("a", "other")  # which the product has already: only its description is to be sent
+    rows = [world.asset("a", description="front")]
+    cut_off_at_the_first("update", world, *rows)
+
+    world.send(*rows)
+
+    assert [image.description for image in world.store.products[1].values()] == ["front"]
+
+
+def test_the_first_in_the_input_has_its_say_although_a_later_one_had_the_picture_before(world: World) -> None:
+    world.write("a", "one")
+    world.write("b", "other")
+    rows = [world.asset("a", description="of the first"), world.asset("b", description="of the second")]
+    world.send(*rows)
+    world.write("a", "other")
+
+    world.send(*rows)
+
+    assert [image.description for image in world.store.products[1].values()] == ["of the first"]
 
 
 def test_a_duplicate_of_a_picture_whose_fate_is_unknown_is_not_sent(world: World) -> None:

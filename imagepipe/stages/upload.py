@@ -160,8 +160,7 @@ class Upload:
             if self.redo:
                 return asset
         known = asset.evolve(received=None)
-        changes = self._state.products[place.product].say(place.image_id, place.key,
-                                                          _stated_changes(asset.target, place))
+        changes = self._may_say(asset, place.image_id, _stated_changes(asset.target, place))
         if changes:
             delivery = Delivery(image_id=place.image_id, action="update", sha256=None)
             return known.evolve(delivery=delivery, note=f"only {', '.join(changes)} changed")
@@ -193,7 +192,8 @@ class Upload:
 
     def __call__(self, asset: Asset, /) -> Asset:
         self._state.records.check()
-        if asset.target.product_id is None or not self._state.products[asset.target.product_id].listed:
+        decided = asset.delivery is not None  # on admission, without a look at the product
+        if asset.target.product_id is None or not (decided or self._state.products[asset.target.product_id].listed):
             asset = self._admitted_alone(asset)
         product = self._state.products[asset.target.product_id or 0]
         with product.lock:
@@ -277,13 +277,16 @@ class Upload:
             self.ledger.learn(Image(self._state.records.store, product.id, image_id, asset.received.sha256, None,
                                     image.image_file, image.url, None, self.run))
         if self.recording:
-            changes = {}
+            stated = {}
         elif place is not None and place.image_id == image_id:
-            changes = _stated_changes(asset.target, place)
+            stated = _stated_changes(asset.target, place)
         else:
-            changes = _differences(asset.target, image) if image else {}
-        changes = product.say(image_id, without_secrets(asset.place), changes)
-        self._state.records.point(asset, image_id, replaced=place)
+            stated = _differences(asset.target, image) if image else {}
+        changes = self._may_say(asset, image_id, stated)
+        # what the store does not show yet is not said to have been sent: a run that is cut off leaves it to the next
+        shown = replace(asset.target, sort_order=None if "sort_order" in stated else asset.target.sort_order,
+                        description=None if "description" in stated else asset.target.description)
+        self._state.records.point(asset.evolve(target=shown), image_id, replaced=place)
         if asset.target.is_thumbnail:
             product.thumbnail = image_id
             changes.pop("is_thumbnail", None)
@@ -296,8 +299,10 @@ class Upload:
         """Change what the store shows of an image, without sending it."""
         place = self._state.records.place(asset)
         if changes is None:
-            stated = _stated_changes(asset.target, place) if place else {}
-            changes = product.say(image_id, without_secrets(asset.place), stated)
+            changes = self._may_say(asset, image_id, _stated_changes(asset.target, place) if place else {}, look=True)
+            if not changes:
+                raise Skip(f"unchanged since it was uploaded as image {image_id}", "already_uploaded")
+        said = {name: value for name, value in changes.items() if name != "is_thumbnail"}
         if asset.target.is_thumbnail and "is_thumbnail" in changes:
             product.thumbnail = image_id  # set last, in `finish`
             changes = {name: value for name, value in changes.items() if name != "is_thumbnail"}
@@ -311,10 +316,28 @@ class Upload:
                 raise Rejected(f"image {image_id} could not be changed: {error}") from error
             delivery = replace(delivery, url=image.url)
         if place is not None:
-            stated = {name: getattr(asset.target, name) for name in ("sort_order", "description")
-                      if getattr(asset.target, name) is not None}
-            self.ledger.point(replace(place, run=self.run, **stated))
+            self.ledger.point(replace(place, run=self.run, **said))
         return asset.evolve(delivery=delivery)
+
+    def _may_say(self, asset: Asset, image_id: int, stated: dict[str, Any], *, look: bool = False) -> dict[str, Any]:
+        """Return which statements of a place hold for the image that it shows.
+
+        Where another place shows it first, those are the thumbnail, and a description if there is
+        none: no place has stated one, nor does the store show one, as far as it was looked at.
+        """
+        product = self._state.products[asset.target.product_id or 0]
+        if product.shows(without_secrets(asset.place), asset.order, image_id):
+            return stated
+        said = {"is_thumbnail": True} if stated.get("is_thumbnail") else {}
+        if not stated.get("description") or any(place.description for place in self._state.records.places(product.id)
+                                                if place.image_id == image_id):
+            return said
+        if look and image_id not in product.images:
+            self._state.products.list_all(product)
+        image = product.images.get(image_id)
+        if (image is None and look) or (image is not None and image.description):
+            return said
+        return {**said, "description": stated["description"]}
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -326,7 +349,7 @@ class Upload:
         product.images[image.id] = image
         product.uploaded.append(image.id)
         product.by_source[asset.source] = image.id
-        product.first_key.setdefault(image.id, without_secrets(asset.place))
+        product.shows(without_secrets(asset.place), asset.order, image.id)
         if image.is_thumbnail:
             product.only_thumbnail(image.id)
         if asset.target.is_thumbnail or (old is not None and old.is_thumbnail and asset.target.is_thumbnail is None):

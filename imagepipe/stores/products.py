@@ -32,7 +32,8 @@ class Product:
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
     uncertain: dict[str, int] = field(default_factory=dict)  #: Source hash -> the POST of this run that is undecided.
-    first_key: dict[int, str] = field(default_factory=dict)  #: Image -> the first place of this run that shows it.
+    #: Image -> order and key of the first place, in the order of the input, that is known to show it in this run.
+    first: dict[int, tuple[int, str]] = field(default_factory=dict)
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
     #: Texts of duplicates for images that have none, with the place that states each; sent at the end.
     descriptions: dict[int, tuple[str, Place]] = field(default_factory=dict)
@@ -43,11 +44,10 @@ class Product:
         """The highest image id that is known: a new image gets a higher one."""
         return max(self.images, default=0)
 
-    def say(self, image_id: int, key: str, stated: dict[str, object]) -> dict[str, object]:
-        """Return what a place may change of the image that it shows: where another came first, the thumbnail alone."""
-        if self.first_key.setdefault(image_id, key) == key:
-            return stated
-        return {"is_thumbnail": True} if stated.get("is_thumbnail") else {}
+    def shows(self, key: str, order: int, image_id: int) -> bool:
+        """Note that a place shows an image; tell whether none before it in the input does."""
+        self.first[image_id] = min(self.first.get(image_id, (order, key)), (order, key))
+        return self.first[image_id][1] == key
 
     def only_thumbnail(self, image_id: int) -> None:
         """Note that an image is the thumbnail now, which takes it from the one that was."""
