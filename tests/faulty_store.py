@@ -8,12 +8,16 @@ request out.
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import json
+import os
 import re
+import signal
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -59,6 +63,7 @@ class FaultyStore:
         self.next_id = 100
         self.on_commit: Callable[[], None] = lambda: None
         self.lock = threading.RLock()
+        self.connections = 0  # open at the moment
 
     # -- the wire ------------------------------------------------------------------------------
 
@@ -86,21 +91,35 @@ class FaultyStore:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self.lock:
+                self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(20)
-        with contextlib.suppress(OSError, Hangup), connection:
+        with self._counting(), contextlib.suppress(OSError, Hangup), connection:
             buffer = b""
             while self.open:
                 request, buffer = self._read(connection, buffer)
                 if request is None:
                     return
                 fault = self._fault_for(request)
+                if "x-kill" in request.headers:  # the client wants to die with its request carried out, unanswered
+                    self.answer(request)
+                    os.kill(int(request.headers["x-kill"]), signal.SIGKILL)
+                    return
                 if fault is not None:
                     fault(self, connection, request)
                 else:
                     connection.sendall(rendered(*self.answer(request)))
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.connections -= 1
 
     def _read(self, connection: socket.socket, buffer: bytes) -> tuple[Request | None, bytes]:
         while b"\r\n\r\n" not in buffer:
@@ -232,6 +251,29 @@ class FaultyStore:
 
     def held(self, product: int) -> list[bytes]:
         return [self.bodies[image] for image in self.images[product]]
+
+    def wait_until_alone(self) -> None:
+        """Return when the last client has hung up and all that it sent is dealt with."""
+        # those who came before this one are accepted before it
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            last.sendall(f"GET /alone HTTP/1.1\r\nX-Auth-Token: {TOKEN}\r\n\r\n".encode())
+            last.recv(65536)
+        deadline = time.monotonic() + 60
+        while self.connections:
+            assert time.monotonic() < deadline, "a client that should be dead is still connected"
+            time.sleep(0.001)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that makes the store what it is now."""
+        with self.lock:
+            kept = copy.deepcopy((self.images, self.hidden, self.sent, self.bodies, self.next_id))
+
+        def restore() -> None:
+            with self.lock:
+                self.images, self.hidden, self.sent, self.bodies, self.next_id = copy.deepcopy(kept)
+                self.requests.clear()
+
+        return restore
 
     @contextlib.contextmanager
     def failing(self, fault: Fault, at: int, *, onwards: bool = False) -> Iterator[None]:
