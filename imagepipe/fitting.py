@@ -22,6 +22,7 @@ __all__ = ["ENCODES", "Curve", "Found", "first_target", "search", "shrink_by"]
 ENCODES = 4
 
 _FIRST_SLACK, _SLACK = 0.001, 0.003  # what is left free for errors of the prediction, before and after the first encode
+_CAUTION = 0.010  # what is left free besides, where that costs no whole quality
 _RATIO_ERROR, _ERROR_SHARE = 0.003, 0.08  # of a ratio; and how much of a missed size may be in a ratio too
 _CLOSE = 0.004  # near enough to a target, as a part of it
 
@@ -113,6 +114,9 @@ def search(encode: Callable[[float], bytes], curve: Curve, budget: int, low: flo
         if best is None:
             target = first_target(budget) if not encodes else budget * (1 - _SLACK * 4 ** (encodes - 1))
             quality = curve.best(budget if curve.is_exact else target, low, max(low, ceiling))
+            if not encodes and not curve.is_exact and quality < high:
+                # a little less is as good a result within the same whole quality, and fits more often
+                quality = curve.best(budget * (1 - _CAUTION), max(low, math.floor(quality)), quality)
         else:
             following = _next_whole(best.quality, curve.step)
             if following > min(high, ceiling) or curve.size(following) > budget * (1 + curve.margin):

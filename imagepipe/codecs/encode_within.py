@@ -178,7 +178,7 @@ def _jpeg(pixels: Pixels, budget: int, allowed: Range) -> Found:
     about = metadata_to_write(pixels)
     extra = sum(map(len, about.values())) + len(pixels.color.icc or b"")
     count = image.width * image.height
-    sample = strips(image, max(min(count // 3, 1 << 18), min(count // 8, 1 << 20))) if count > _WHOLE else image
+    sample = strips(image, max(min(count // 2, 3 << 17), min(count // 8, 1 << 20))) if count > _WHOLE else image
     high = allowed.high
     chroma = default_subsampling(100, pixels.subsampling) if high >= FINE_CHROMA else "4:2:0"
 
