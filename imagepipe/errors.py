@@ -235,6 +235,7 @@ class Ambiguous(StoreError):
     code = "ambiguous"
     retry = Retry.AGAIN
     wait: float = 0.0  #: Seconds to let pass before it is looked up: the store may still be at work.
+    accepted: bool = False  #: The store said that it worked, and not what came of it.
 
 
 class Uncertain(StoreError):

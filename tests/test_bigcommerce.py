@@ -125,7 +125,7 @@ def test_a_picture_is_sent_as_a_form_with_its_fields():
     assert parts["sort_order"].get_payload(decode=True) == b"0"
     assert parts["description"].get_payload(decode=True).decode() == UPLOAD.description
     assert request.headers["x-auth-token"] == CANARY
-    assert request.headers["user-agent"].startswith(f"imagepipe/{__version__} (+https://")
+    assert request.headers["user-agent"] == f"imagepipe/{__version__}"
     assert request.headers["accept"] == "application/json"
 
 

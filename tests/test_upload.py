@@ -831,3 +831,22 @@ def test_a_duplicate_of_a_picture_whose_fate_is_unknown_is_not_sent(world: World
     world.store.images = images  # type: ignore[method-assign]  # and back
     world.send("a", "b")
     assert world.contents() == ["same"]
+
+
+def test_what_the_store_says_it_took_and_does_not_list_is_not_sent_twice_in_a_run(world: World) -> None:
+    world.write("a", "a")
+
+    def taken(what: str, number: int) -> None:
+        if what == "create":
+            problem = Ambiguous("the answer (204) is empty")
+            problem.accepted = True
+            raise problem
+
+    world.write("b", "a")
+    world.store.before = taken
+    outcomes = world.send("a", "b")
+
+    assert codes(outcomes) == ["uncertain", "uncertain"]
+    assert world.store.requests.count("create") == 1
+    world.store.before = lambda what, number: None
+    assert statuses(world.send("a")) == ["uploaded"]

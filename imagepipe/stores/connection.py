@@ -150,10 +150,10 @@ class Connection:
         try:
             answer = self._exchange(method, path, cap=WRITE_CAP, **body)
             if 200 <= answer.status < 300:
-                result = parse(answer)
-                self._settled()
-                return result
+                return self._success(answer, parse)
             problem = answers.refusal(answer, product_id, self.token)
+        except Ambiguous as lost_word:
+            problem = lost_word
         except BrokenOff as broken:
             problem = Ambiguous(f"the answer to the upload was lost: {broken}")
             if broken.slow:
@@ -168,6 +168,17 @@ class Connection:
         if lost >= self.patience.lost_writes:
             raise StoreDown(f"the last {lost} uploads failed, the last one so: {problem}; try again later")
         raise problem
+
+    def _success(self, answer: Answer, parse: Callable[[Answer], T]) -> T:
+        """Return what a 2xx says; raise `Ambiguous` where it does not say what came of the request."""
+        try:
+            result = parse(answer)
+        except BrokenOff as broken:
+            problem = Ambiguous(f"the answer to the upload was lost: {broken}")
+            problem.accepted = not answer.is_web_page  # which comes from something in between
+            raise problem from None
+        self._settled()
+        return result
 
     def _settled(self) -> None:
         self._worked()

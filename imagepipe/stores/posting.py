@@ -82,7 +82,7 @@ class Poster:
         [operation] = self.records.ledger.operations(self.records.store, "number = ?", number)
         self.settler.settle_post(product, operation)
         [operation] = self.records.ledger.operations(self.records.store, "number = ?", number)
-        if operation.state == "uncertain":
+        if operation.state == "uncertain" or (operation.state == "failed" and source_sha256 in product.said_taken):
             raise Uncertain(f"the same picture was sent as {operation.name}, and whether the store has it could not be "
                             "found out. Running the same command again looks again")
         del product.uncertain[source_sha256]
@@ -135,6 +135,9 @@ class Poster:
         except StopRun as stop:  # the next request finds out by itself that the store is gone
             log.info("%s", stop)
             hits = None
+        if hits == [] and getattr(error, "accepted", False):
+            hits = None  # it said that it took the picture, and does not list it: one of the two is wrong
+            product.said_taken.add(request.source_sha256)
         if hits is None:
             self.records.record(number, "uncertain", detail=str(error))
             product.uncertain[request.source_sha256] = number

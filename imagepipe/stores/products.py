@@ -32,6 +32,7 @@ class Product:
     thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
     uncertain: dict[str, int] = field(default_factory=dict)  #: Source hash -> the POST of this run that is undecided.
+    said_taken: set[str] = field(default_factory=set)  #: Of these, the store said that it took the picture.
     #: Image -> order and key of the first place, in the order of the input, that is known to show it in this run.
     first: dict[int, tuple[int, str]] = field(default_factory=dict)
     by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
