@@ -850,3 +850,16 @@ def test_what_the_store_says_it_took_and_does_not_list_is_not_sent_twice_in_a_ru
     assert world.store.requests.count("create") == 1
     world.store.before = lambda what, number: None
     assert statuses(world.send("a")) == ["uploaded"]
+
+
+def test_two_files_of_one_name_for_a_sku_and_an_id_of_one_product_are_two_places(world: World) -> None:
+    for folder in ("x", "y"):
+        (world.folder / folder).mkdir()
+        world.write(f"{folder}/1.jpg", folder)
+    rows = [replace(world.asset("x/1.jpg", "SHIRT"), key="1.jpg"), replace(world.asset("y/1.jpg", 1), key="1.jpg")]
+
+    first, second = world.send(*rows), world.send(*rows)
+
+    assert statuses(first) == ["uploaded", "uploaded"]
+    assert set(codes(second)) == {"already_uploaded"}
+    assert world.contents() == ["x", "y"]

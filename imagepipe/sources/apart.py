@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import overload
 
 from imagepipe.asset import Asset
 from imagepipe.outcome import Outcome
@@ -25,6 +26,10 @@ class Apart:
     def __init__(self) -> None:
         self._pictures: dict[int, int] = {}  # hashes alone, since there may be a million rows
 
+    @overload
+    def __call__(self, item: Asset) -> Asset: ...
+    @overload
+    def __call__(self, item: Asset | Outcome) -> Asset | Outcome: ...
     def __call__(self, item: Asset | Outcome) -> Asset | Outcome:
         """Return `item`, with another key where its own is taken."""
         if isinstance(item, Outcome) or "://" in item.location:

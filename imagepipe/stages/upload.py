@@ -25,6 +25,7 @@ from imagepipe.errors import (
 from imagepipe.ledger import Image, Ledger, Place
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import failure
+from imagepipe.sources import Apart
 from imagepipe.stores import Store, StoreImage
 from imagepipe.stores import Upload as Sending
 from imagepipe.stores.finishing import Finisher
@@ -51,6 +52,7 @@ class _State:
         self.settled = False
         self.other_settings = 0
         self.had_images: set[int] = set()
+        self.apart = Apart()
         self.keys: dict[int, set[str]] = {}  # the places that the source names, by product
 
 
@@ -132,6 +134,9 @@ class Upload:
     def _counted(self, asset: Asset, product: Product) -> Asset:
         """Return the asset with its position in its product, which can have one thumbnail row."""
         with self._state.lock:  # not the product's own lock, which is held while one of its pictures is sent
+            # a SKU and an id may lead to one product, where a key means one place
+            told = self._state.apart(replace(asset, target=replace(asset.target, sku=None)))
+            asset = replace(asset, key=told.key, notes=told.notes)
             order, product.rows = product.rows, product.rows + 1
             self._state.keys.setdefault(product.id, set()).add(without_secrets(asset.place))
             if asset.target.is_thumbnail:
