@@ -863,3 +863,25 @@ def test_two_files_of_one_name_for_a_sku_and_an_id_of_one_product_are_two_places
     assert statuses(first) == ["uploaded", "uploaded"]
     assert set(codes(second)) == {"already_uploaded"}
     assert world.contents() == ["x", "y"]
+
+
+@pytest.mark.parametrize(("etag", "code"), [('"v1"', "already_uploaded"), ('"v2"', None)])
+def test_an_address_is_fetched_again_only_where_its_etag_has_changed(
+        world: World, monkeypatch: pytest.MonkeyPatch, etag: str, code: str | None) -> None:
+    from imagepipe.sources import fetch
+
+    url = "https://cdn.example/front.jpg"
+    monkeypatch.setattr(fetch, "etags", lambda urls: dict.fromkeys(urls, etag))
+
+    def send(content: str, etag: str) -> list[Outcome]:
+        asset = prepared(url, 1, content, location=url)
+        assert asset.received
+        asset = replace(asset, received=replace(asset.received, etag=etag))
+        upload = Upload(world.store, world.ledger, world.ledger.begin_run("memory"), sleep=no_sleep)
+        return list(run([asset], Pipeline((Dedupe(), upload))))
+
+    send("one", '"v1"')
+    outcomes = send("two", etag)
+
+    assert codes(outcomes) == [code]
+    assert len(world.store.posted) == (1 if code else 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +109,8 @@ class Upload:
         addressed = [self._addressed(asset) for asset in assets]
         if self.repair:
             products.look_at(item.target.product_id or 0 for item in addressed if isinstance(item, Asset))
-        decided = [self._if_unchanged(item) if isinstance(item, Asset) else item for item in addressed]
+        etags = self._etags([item for item in addressed if isinstance(item, Asset)])
+        decided = [self._if_unchanged(item, etags) if isinstance(item, Asset) else item for item in addressed]
         wanted = (item.target.product_id for item in decided if isinstance(item, Asset) and item.delivery is None)
         products.look_at(id_ for id_ in wanted if id_ is not None)
         return [self._accepted(item) if isinstance(item, Asset) else item for item in decided]
@@ -147,18 +148,36 @@ class Upload:
                 product.thumbnail_row = asset.source
         return replace(asset, order=order)
 
-    def _if_unchanged(self, asset: Asset) -> Asset | Outcome:
-        """Return the outcome of a file that is as it was when it was uploaded; else the asset."""
+    def _etags(self, assets: Sequence[Asset]) -> dict[str, str]:
+        """Return the ETags of the addresses that were uploaded from before, without fetching what is there."""
+        known = [asset.location for asset in assets if "://" in asset.location and not self.checksum
+                 and (place := self._state.records.place(asset)) is not None and place.etag is not None]
+        if not known:
+            return {}
+        from imagepipe.sources.fetch import etags
+
+        return etags(list(dict.fromkeys(known)))
+
+    @staticmethod
+    def _is_same(asset: Asset, place: Place, etags: Mapping[str, str]) -> bool:
+        """Tell whether what is at a place's path or address is what was read from there."""
         from imagepipe.stages.read import stamp
 
-        place = self._state.records.place(asset)
-        if place is None or self.checksum or place.size is None or not asset.location or "://" in asset.location:
-            return asset
+        if "://" in asset.location:
+            return place.etag is not None and etags.get(asset.location) == place.etag
+        if place.size is None or not asset.location:
+            return False
         try:
-            same = stamp(asset.location) == (place.size, place.mtime_ns, place.inode)
+            return stamp(asset.location) == (place.size, place.mtime_ns, place.inode)
         except OSError:
-            return asset  # Read says what is wrong with it
-        if not same or (self.repair and not self._is_there(place)):
+            return False  # Read says what is wrong with it
+
+    def _if_unchanged(self, asset: Asset, etags: Mapping[str, str]) -> Asset | Outcome:
+        """Return the outcome of a picture that is as it was when it was uploaded; else the asset."""
+        place = self._state.records.place(asset)
+        if place is None or self.checksum or not self._is_same(asset, place, etags):
+            return asset
+        if self.repair and not self._is_there(place):
             return asset
         if place.settings != self.settings:
             self._state.other_settings += 1
