@@ -68,11 +68,8 @@ def now() -> str:
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     """Open and check the file before anything is written to it."""
     try:
-        if path.exists() and path.stat().st_size:
-            version = _inspect(path)
-        elif writing:
-            version = 0
-        else:
+        version = _inspect(path) if path.exists() and path.stat().st_size else 0
+        if not version and not writing:
             raise LedgerDamaged(f"the ledger {path} is empty")
         mode = "rwc" if writing else "ro"
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
@@ -90,11 +87,16 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
 
 
 def _inspect(path: Path) -> int:
-    """Return the schema version of a ledger, reading only; refuse what is none of ours."""
+    """Return the schema version of a ledger, reading only; refuse what is none of ours.
+
+    0 is a new file that was cut off before anything was in it.
+    """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if application == version == 0 and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
+            return 0
         if application != _APPLICATION_ID:
             raise LedgerDamaged(_damaged(path, "it is a database of another program"))
         if version > SCHEMA_VERSION:

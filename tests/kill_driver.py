@@ -1,8 +1,8 @@
 """Runs an upload in a process of its own that kills itself, with SIGKILL, at a given step.
 
 `python kill_driver.py` reads one job a line (JSON), forks a child for it, and writes one result a
-line. Everything is imported before the first fork, and no thread is started in the driver, so that
-a child costs milliseconds. A step is what can be told apart in a ledger or a store: each BEGIN and
+line. Everything is imported before the first fork, and no thread of the driver is alive then, so
+that a child costs milliseconds. A step is what can be told apart in a ledger or a store: each BEGIN and
 COMMIT, before and after; each request before it is sent, in the middle of its body, carried out by
 the store and not answered (there the store is asked to do the killing), and answered; each write
 of the report. With `kill_at` 0 nobody is killed, and the steps are counted.
@@ -15,6 +15,7 @@ import os
 import signal
 import sqlite3
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from faulty_store import TOKEN
+from memory_store import MemoryStore
 
 from imagepipe import api, report
 from imagepipe.deadlines import Pace
@@ -93,7 +95,7 @@ class MortalTransport(BaseTransport):
         STEPS.step(f"before {kind}")
         body = b"".join(request.stream)  # type: ignore[arg-type]  # of a synchronous client
         if body and STEPS.due(f"in the body of {kind}"):
-            request.stream = _Half(body)
+            request.stream = _Half(body, f"in the body of {kind}")
         elif STEPS.due(f"{kind} carried out"):
             STEPS.last_words(f"{kind} carried out")
             request.headers["X-Kill"] = str(os.getpid())
@@ -105,12 +107,12 @@ class MortalTransport(BaseTransport):
 class _Half:
     """Half of a body, and then the end."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+    def __init__(self, body: bytes, name: str) -> None:
+        self._body, self._name = body, name
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._body[:len(self._body) // 2]
-        STEPS.die("in the body")
+        STEPS.die(self._name)
 
     def close(self) -> None:
         pass
@@ -158,6 +160,7 @@ def child(job: dict[str, Any], transport: Transport, pipe: int) -> None:
         ahead[0] += max(0.0, seconds)
 
     STEPS.kill_at, STEPS.pipe = job["kill_at"], pipe
+    STEPS.names.clear()
     try:
         store = BigCommerce("faulty", TOKEN, base_url=job["base_url"], leave_quota=0, sleep=sleep,
                             transport=MortalTransport(transport), patience=Patience(attempts=4),
@@ -173,6 +176,21 @@ def child(job: dict[str, Any], transport: Transport, pipe: int) -> None:
     os._exit(0)
 
 
+def _warm_up() -> None:
+    """Import all that an upload needs, and fill its caches."""
+    store = MemoryStore()
+    store.add_product(1)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.jpg").write_bytes(jpeg(48, 36))
+        written = report.writer_for(Path(folder, "report.jsonl"))
+        run = api.upload([{"image": "a.jpg", "product_id": 1}], store, ledger=Path(folder, "ledger"), jobs=0,
+                         roots=[Path(folder)], upload_options={"sleep": lambda seconds: None})
+        for outcome in run:
+            written.add(outcome.to_dict(run.run_id), outcome.asset.preview)
+        written.close(run.summary.to_dict())
+    assert threading.active_count() == 1, "a fork would copy a lock that a thread holds"
+
+
 def main() -> None:
     """Fork a child for each job that comes in."""
     inner = sqlite3.connect
@@ -180,7 +198,7 @@ def main() -> None:
     _around(os, "fsync", "fsync of the report")
     _around(os, "replace", "renaming the report")
     transport = Transport(pace=Pace(progress=20, total=60), connections=4)  # connects later; loads certificates now
-    api.prepare(jpeg(48, 36))  # imports and fills the caches of all that is needed for a picture
+    _warm_up()
     sys.stdout.write('{"ready": true}\n')
     sys.stdout.flush()
     for line in sys.stdin:

@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from typing import Any
 import pytest
 from faulty_store import FaultyStore
 
+from imagepipe.errors import LedgerDamaged
+from imagepipe.ledger import Ledger
 from imagepipe.testing import jpeg
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -291,6 +294,11 @@ def killed(shop: Shop, answer: dict[str, Any], history: str) -> bool:
     return True
 
 
+def say(sentence: str) -> None:
+    """Print a line, which pytest shows with -s, -rP or a failure."""
+    sys.stdout.write(f"\n{sentence}\n")
+
+
 def spread(count: int, wanted: int | None) -> list[int]:
     """Return steps from 1 to `count`: all of them, or some that lie evenly."""
     if wanted is None or wanted >= count:
@@ -303,15 +311,149 @@ def matrix(shop: Shop, history: Callable[[Shop], None], wanted: int | None) -> N
     history(shop)
     restore = shop.snapshot()
     steps = shop.run()["steps"]
-    shop.check_store()
+    shop.check_after_a_clean_run()
+    missed = 0
+    chosen = {*spread(len(steps), wanted), *(1 + steps.index(name) for name in set(steps) - STEPS_SEEN)}
+    for at in sorted(chosen):
+        restore()
+        if not killed(shop, shop.run(at), history.__name__):
+            missed += 1  # with several connections fewer listings may be needed, and so there may be fewer steps
+        shop.check_nothing_is_there_twice()
+        shop.check_after_a_clean_run()
+    assert missed <= (5 if shop.connections > 1 else 0)
+
+
+def kill_again(shop: Shop, history: Callable[[Shop], None], first: list[int] | None, wanted: int | None) -> None:
+    """Kill the run that settles what an earlier kill left open; then run in peace."""
+    history(shop)
+    restore = shop.snapshot()
+    names = shop.run()["steps"]
+    lost = [at for at, name in enumerate(names, 1) if name.endswith("carried out") and not name.startswith("GET")]
+    for at in lost if first is None else [lost[index] for index in first]:
+        restore()
+        assert killed(shop, shop.run(at), "settling")
+        restore_killed = shop.snapshot()
+        steps = shop.run()["steps"]
+        for then in spread(len(steps), wanted):
+            restore_killed()
+            assert killed(shop, shop.run(then), "settling")
+            shop.check_nothing_is_there_twice()
+            shop.check_after_a_clean_run()
+
+
+def undone(shop: Shop, wanted: int | None) -> None:
+    """Kill `undo` at steps; undone once more, nothing of the run is left, and all else is."""
+    changes(shop)
+    run = shop.run()["run"]
+    restore = shop.snapshot()
+    steps = shop.run(command="undo", run=run)["steps"]
+    left = shop.shown()
+    created = 3
     for at in spread(len(steps), wanted):
         restore()
-        # with several connections the steps come in another order each time, and there may be fewer
-        assert killed(shop, shop.run(at), history.__name__) or shop.connections > 1
+        before = sum(shop.shown().values(), Counter()).total()
+        assert killed(shop, shop.run(at, command="undo", run=run), "undo")
+        answer = shop.run(command="undo", run=run)
+        assert answer["changed"] == []
+        assert shop.shown() == left
+        assert sum(left.values(), Counter()).total() == before - created
+        shop.check_after_a_clean_run()
+
+
+def at_random_moments(shop: Shop, history: Callable[[Shop], None], count: int) -> None:
+    """Kill from outside, whatever goes on at that moment: in the middle of a COMMIT, of a write to a socket."""
+    history(shop)
+    restore = shop.snapshot()
+    began = time.monotonic()
+    shop.run()
+    seconds = time.monotonic() - began
+    chance = random.Random(count)
+    for _ in range(count):
+        restore()
+        killed(shop, shop.run(kill_after=chance.random() * seconds), "random moments")
         shop.check_nothing_is_there_twice()
         shop.check_after_a_clean_run()
 
 
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
-def test_a_kill_at_any_step(shop: Shop, history: Callable[[Shop], None]) -> None:
-    matrix(shop, history, 30)
+def test_a_kill_at_a_step(shop: Shop, history: Callable[[Shop], None]) -> None:
+    matrix(shop, history, 28)
+
+
+def test_a_ledger_that_was_cut_off_before_anything_was_in_it_is_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size
+
+    with pytest.raises(LedgerDamaged, match="is empty"):
+        Ledger.open(path, writing=False)
+    with Ledger.open(path) as book:
+        assert book.is_new
+    with Ledger.open(path) as book:  # nor was anything in it after its tables were made
+        assert book.is_new
+        book.begin_run("store")
+    with Ledger.open(path) as book:
+        assert not book.is_new
+
+
+def test_a_kill_while_an_earlier_kill_is_settled(shop: Shop) -> None:
+    kill_again(shop, changes, [0, -2], 14)
+
+
+def test_a_kill_while_a_run_is_undone(shop: Shop) -> None:
+    undone(shop, 20)
+
+
+def test_a_kill_at_any_moment(shop: Shop) -> None:
+    at_random_moments(shop, changes, 15)
+
+
+def test_what_was_killed_at_is_every_kind_of_step(record_property: Callable[[str, object], None]) -> None:
+    """Runs last: how many were killed, and that none of the kinds of steps was left out."""
+    say(f"{KILLS.total()} kills: {dict(KILLS)}")
+    record_property("kills", KILLS.total())
+    if not {"first_upload", "changes", "undo", "settling"} <= set(KILLS):
+        pytest.skip("the tests before this one did not run")
+    wanted = {f"{when} {what}" for when in ("before", "after")
+              for what in ("PRAGMA", "schema", "BEGIN", "COMMIT", "fsync of the report", "renaming the report")}
+    wanted |= {f"{method} {what}" for method in ("POST", "PUT", "DELETE", "GET")
+               for what in ("carried out", "answered")}
+    wanted |= {"before POST", "in the body of POST", "before PUT", "before DELETE", "row of the report"}
+    assert wanted <= STEPS_SEEN
+    assert KILLS.total() >= 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
+def test_a_kill_at_every_step(shop: Shop, history: Callable[[Shop], None],
+                              record_property: Callable[[str, object], None]) -> None:
+    before = KILLS.total()
+    matrix(shop, history, None)
+    say(f"{KILLS.total() - before} kills")
+    record_property("kills", KILLS.total() - before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("history", [first_upload, changes, departures], ids=lambda history: history.__name__)
+def test_kills_at_every_step_of_settling_any_other(shop: Shop, history: Callable[[Shop], None],
+                                                   record_property: Callable[[str, object], None]) -> None:
+    before = KILLS.total()
+    kill_again(shop, history, None, None)
+    say(f"{KILLS.total() - before} times two kills")
+    record_property("kills", KILLS.total() - before)
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_step_of_undoing(shop: Shop) -> None:
+    undone(shop, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
+def test_kills_at_hundreds_of_moments(shop: Shop, history: Callable[[Shop], None],
+                                      record_property: Callable[[str, object], None]) -> None:
+    before = KILLS.total()
+    at_random_moments(shop, history, 300)
+    say(f"{KILLS.total() - before} kills")
+    record_property("kills", KILLS.total() - before)
