@@ -23,8 +23,8 @@ log = logging.getLogger("imagepipe")
 
 _BATCH = 50  #: Products in one listing request.
 
-#: Gives the bytes at an address, or raises `ImagepipeError`.
-Download = Callable[[str], bytes]
+#: Yields what a store serves of an image, the likeliest original first, or raises `ImagepipeError`.
+Download = Callable[[StoreImage], Iterable[bytes]]
 
 
 class Mark(StrEnum):
@@ -151,12 +151,12 @@ def _compared(image: Image, found: StoreImage, places: dict[int, list[Place]], d
         return _finding(Mark.CHANGED, image, places, "; ".join(dict.fromkeys(changes)))
     if download is not None and image.sha256 is not None:
         try:
-            same = hashlib.sha256(download(found.url)).hexdigest() == image.sha256
+            same = any(hashlib.sha256(data).hexdigest() == image.sha256 for data in download(found))
         except ImagepipeError as error:
             return _finding(Mark.UNTOLD, image, places, f"it could not be fetched: {error}")
         if not same:
-            return _finding(Mark.UNTOLD, image, places, "the store serves other bytes than were sent, as it does when "
-                            "it makes a smaller one of them")
+            return _finding(Mark.SAME, image, places, "it is there; the store serves another rendition of it, so that "
+                            "the bytes cannot be compared")
     return _finding(Mark.SAME, image, places, "")
 
 
@@ -191,15 +191,17 @@ def adoptable(store: Store, ledger: Ledger, assets: Iterable[Asset], *, download
         open_places = [asset for asset in wanted
                        if ledger.place(store.identity, product_id, without_secrets(asset.place)) is None]
         for stranger in strangers if open_places else ():
+            data, same = b"", []
             try:
-                data = download(stranger.url)
+                for data in download(stranger):
+                    digest = hashlib.sha256(data).hexdigest()
+                    same = [asset for asset in open_places if asset.received and asset.received.sha256 == digest]
+                    if same:
+                        break
             except ImagepipeError as error:
                 log.warning("image %d of product %d could not be fetched: %s", stranger.id, product_id, error)
-                continue
-            digest = hashlib.sha256(data).hexdigest()
-            same = [asset for asset in open_places if asset.received and asset.received.sha256 == digest]
-            looks = None if same else likeness(data)
-            similar = [] if same or looks is None else [
+            looks = None if same or not data else likeness(data)
+            similar = [] if looks is None else [
                 asset for asset in open_places if asset.likeness is not None and alike(asset.likeness, looks)]
             for asset in (same or similar)[:1]:
                 open_places.remove(asset)

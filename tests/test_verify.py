@@ -69,7 +69,8 @@ def test_missing_changed_and_unknown_images_are_told_apart(store: MemoryStore, l
 
     findings = {finding.image_id: finding for finding in verify(store, ledger)}
 
-    assert {id_: str(finding.mark) for id_, finding in findings.items()} == {first: "-", second: "=", third: "*", 7: "+"}
+    found = {id_: str(finding.mark) for id_, finding in findings.items()}
+    assert found == {first: "-", second: "=", third: "*", 7: "+"}
     assert findings[third].reason == ("sort_order is 9, and was sent as 2; "
                                       "description is 'A mug', and was sent as 'A cup'")
 
@@ -118,13 +119,16 @@ def test_downloaded_bytes_are_compared(store: MemoryStore, ledger: Ledger) -> No
     for id_, image in store.products[1].items():
         store.products[1][id_] = replace(image, url=f"https://store.example/{id_}")
 
-    def download(url: str) -> bytes:
-        if url.endswith(str(third)):
+    def download(image: StoreImage) -> list[bytes]:
+        if image.id == third:
             raise FetchFailed("no answer")
-        return store.bodies[first]
+        return [b"a rendition", store.bodies[first]]
 
-    assert marks(list(verify(store, ledger, download=download))) == ["=", "!", "!"]
-    assert second
+    one, other, unknown = verify(store, ledger, download=download)
+    assert marks([one, other, unknown]) == ["=", "=", "!"]
+    assert one.reason == ""
+    assert "another rendition" in other.reason
+    assert other.image_id == second
 
 
 def test_an_image_from_before_us_is_adopted_by_its_bytes(store: MemoryStore, ledger: Ledger) -> None:
@@ -132,7 +136,7 @@ def test_an_image_from_before_us_is_adopted_by_its_bytes(store: MemoryStore, led
     store.products[1][7] = StoreImage(7, 1, "a/1/theirs__00007.jpg", url="https://store.example/7")
     assert asset.data
 
-    found = list(adoptable(store, ledger, [other, asset], download=lambda url: asset.data or b"",
+    found = list(adoptable(store, ledger, [other, asset], download=lambda image: [asset.data or b""],
                            likeness=lambda data: None))
     assert [(adoption.place.key, adoption.image.image_id, adoption.certain) for adoption in found] == [("a", 7, True)]
 
@@ -149,7 +153,8 @@ def test_an_image_that_merely_looks_the_same_needs_a_yes(store: MemoryStore, led
     asset = replace(prepared("a", 1), likeness=looks)
     store.products[1][7] = StoreImage(7, 1, "a/1/theirs__00007.jpg", url="https://store.example/7")
 
-    [adoption] = adoptable(store, ledger, [asset], download=lambda url: b"other bytes", likeness=lambda data: looks)
+    [adoption] = adoptable(store, ledger, [asset], download=lambda image: [b"other bytes"],
+                           likeness=lambda data: looks)
 
     assert not adoption.certain
 
@@ -157,7 +162,7 @@ def test_an_image_that_merely_looks_the_same_needs_a_yes(store: MemoryStore, led
 def test_an_adopted_image_is_never_deleted(store: MemoryStore, ledger: Ledger) -> None:
     old, new = prepared("a", 1, "old"), prepared("a", 1, "new")
     store.products[1][7] = StoreImage(7, 1, "a/1/theirs__00007.jpg")
-    for adoption in adoptable(store, ledger, [old], download=lambda url: old.data or b"", likeness=lambda data: None):
+    for adoption in adoptable(store, ledger, [old], download=lambda image: [old.data or b""], likeness=lambda data: None):
         adopt(ledger, adoption)
 
     send(store, ledger, new)

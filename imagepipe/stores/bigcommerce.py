@@ -78,6 +78,10 @@ class BigCommerce:
         self._listing = Listing(self._connection)
         self._skus = Skus(self._listing)
         self._identity = _identity(store_hash, root)
+        host = urlsplit(root)
+        shop = f"https://store-{store_hash}.mybigcommerce.com" if self._identity == store_hash else (
+            f"{host.scheme}://{host.netloc}")
+        self._originals = f"{shop}/product_images/"
         self._unsettled: set[int] = set()  # products whose last write may or may not have been carried out
         self._lock = threading.Lock()
 
@@ -113,6 +117,11 @@ class BigCommerce:
         Of this machine the port is left out: a sandbox gets another one each time that it starts.
         """
         return self._identity
+
+    @property
+    def originals(self) -> str:
+        """Where the store's own pages serve images as they were uploaded, as far as is known: not documented."""
+        return self._originals
 
     # -- products ----------------------------------------------------------------------------------
 
