@@ -138,8 +138,8 @@ class Ledger:
         refuse_network(path)
         lock = hold(path)
         try:
-            is_new = not path.exists() or path.stat().st_size == 0
             connection = connect(path, writing=True)
+            is_new = not connection.execute("SELECT 1 FROM runs LIMIT 1").fetchall()
         except BaseException:
             lock.close()
             raise
@@ -283,10 +283,9 @@ class Ledger:
             _insert(db, "images", image)
 
     def gone(self, store: str, product: int, image_id: int, run: str) -> None:
-        """Record that an image is no longer in the store."""
+        """Record that an image is no longer in the store, and that no place shows it any more."""
         with self._transaction() as db:
-            db.execute("UPDATE images SET deleted_by = ? WHERE store = ? AND product = ? AND image_id = ?",
-                       (run, store, product, image_id))
+            _gone(db, store, product, image_id, run)
 
     def keep(self, store: str, product: int, image_id: int) -> None:
         """Let an image stay although no place points to it."""
@@ -326,8 +325,7 @@ class Ledger:
             if place:
                 _insert(db, "places", place)
             if gone is not None and row:
-                db.execute("UPDATE images SET deleted_by = ? WHERE store = ? AND product = ? AND image_id = ?",
-                           (row["run"], row["store"], row["product"], gone))
+                _gone(db, row["store"], row["product"], gone, row["run"])
 
     def open_operations(self, store: str) -> list[Operation]:
         """Return the writes whose fate is unknown: cut off, or left uncertain."""
@@ -356,6 +354,13 @@ def _insert(db: sqlite3.Connection, table: str, record: Place | Image) -> None:
     names = record.__slots__
     db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
                [getattr(record, name) for name in names])
+
+
+def _gone(db: sqlite3.Connection, store: str, product: int, image_id: int, run: str) -> None:
+    """Write down that a run deleted an image; a place that showed it is free, so that its picture is sent again."""
+    db.execute("UPDATE images SET deleted_by = ? WHERE store = ? AND product = ? AND image_id = ?",
+               (run, store, product, image_id))
+    db.execute("DELETE FROM places WHERE store = ? AND product = ? AND image_id = ?", (store, product, image_id))
 
 
 def _place(row: sqlite3.Row) -> Place:
