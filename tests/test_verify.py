@@ -162,8 +162,8 @@ def test_an_image_that_merely_looks_the_same_needs_a_yes(store: MemoryStore, led
 def test_an_adopted_image_is_never_deleted(store: MemoryStore, ledger: Ledger) -> None:
     old, new = prepared("a", 1, "old"), prepared("a", 1, "new")
     store.products[1][7] = StoreImage(7, 1, "a/1/theirs__00007.jpg")
-    for adoption in adoptable(store, ledger, [old], download=lambda image: [old.data or b""], likeness=lambda data: None):
-        adopt(ledger, adoption)
+    [adoption] = adoptable(store, ledger, [old], download=lambda image: [old.data or b""], likeness=lambda data: None)
+    adopt(ledger, adoption)
 
     send(store, ledger, new)
 
