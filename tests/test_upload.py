@@ -749,6 +749,16 @@ def test_what_a_duplicate_states_counts_once_the_first_has_gone(world: World) ->
     assert image.sort_order == 7
 
 
+def test_an_image_of_this_run_is_not_taken_for_one_of_a_ledger_that_was_lost(
+        world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write("a", "a")
+    answer_lost(world)
+
+    assert statuses(world.send("a")) == ["uploaded"]
+
+    assert "already holds images" not in caplog.text
+
+
 def cut_off_at_the_first(what: str, world: World, *assets: Asset | str) -> None:
     """Run until a request of this kind is about to be sent, and no further."""
 

@@ -133,7 +133,10 @@ class Products:
         product.listed = True
         if self.ledger.is_new and self.ledger.durable and not self._told_of_new_ledger:
             strangers = [image for image in images if marker.find(image.image_file)]
-            if strangers and not self.ledger.images(self.identity, product.id):
+            known = strangers and (self.ledger.images(self.identity, product.id)
+                                   # one of this run, seen before it is written down
+                                   or self.ledger.operations(self.identity, "product = ?", product.id))
+            if strangers and not known:
                 self._told_of_new_ledger = True
                 log.warning("the ledger %s is new, but the store already holds images that imagepipe sent (product %d, "
                             "image %d, …); they are recognised by their names and not sent again. If there should be "
