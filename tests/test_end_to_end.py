@@ -276,3 +276,32 @@ def test_a_stage_of_ones_own_takes_part(sandbox: Sandbox, tmp_path: Path) -> Non
 
     assert outcome.status is Status.UPLOADED
     assert "looked at by the shop's own rule" in outcome.asset.notes
+
+
+@pytest.mark.parametrize("format", ["auto", "keep"])
+def test_an_animation_over_budget_keeps_its_frames_and_timing_through_worker_processes(
+        sandbox: Sandbox, tmp_path: Path, format: str) -> None:
+    import io
+
+    from PIL import Image
+
+    frames = [Image.effect_noise((240, 180), 60 + 9 * number).convert("RGB") for number in range(8)]
+    delays = [40, 80, 120, 200, 40, 80, 120, 500]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=delays, loop=0)
+    (tmp_path / "spin.gif").write_bytes(buffer.getvalue())
+    budget = len(buffer.getvalue()) // 2
+
+    with client(sandbox) as store:
+        [outcome] = api.upload([{"image": "spin.gif", "sku": "SPIN"}], store, ledger="none", jobs=1, roots=[tmp_path],
+                               max_bytes=budget, format=format)
+
+    assert outcome.status is Status.UPLOADED, outcome.reason
+    assert outcome.asset.delivery and outcome.asset.delivery.image_id and outcome.asset.facts
+    data = sandbox.received(outcome.asset.delivery.image_id)
+    assert len(data) <= budget
+    sent = pyvips.Image.new_from_buffer(data, "", n=-1)
+    assert sent.get("n-pages") == outcome.asset.facts.frames == 8
+    assert sent.get("delay") == delays
+    assert sent.get("loop") == 0
+    assert data.startswith(b"GIF8" if format == "keep" else (b"RIFF", b"GIF8"))
