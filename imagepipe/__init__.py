@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagepipe import sources, stages
-    from imagepipe.api import Run, Shaping, plan, prepare, prepare_to, upload
+    from imagepipe.api import Run, plan, prepare, prepare_to, upload
     from imagepipe.asset import Asset, Color, Delivery, Facts, Frame, Likeness, Origin, Pixels, Received, Target
     from imagepipe.errors import (
         AccessRefused,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from imagepipe.outcome import Action, Outcome, Status, Summary
     from imagepipe.pipeline import Pipeline, Remembering, Stage
     from imagepipe.runner import run
+    from imagepipe.shaping import Shaping
     from imagepipe.stages import Comply, Convert, Decode, Dedupe, Fit, Read, Strip, Upload
     from imagepipe.stores import Store, StoreImage
     from imagepipe.stores.bigcommerce import BigCommerce
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("Run", "Shaping", "plan", "prepare", "prepare_to", "upload"),
+    "api": ("Run", "plan", "prepare", "prepare_to", "upload"),
     "asset": ("Asset", "Color", "Delivery", "Facts", "Frame", "Likeness", "Origin", "Pixels", "Received", "Target"),
     "errors": (
         "AccessRefused", "Ambiguous", "CannotFit", "ConfigurationError", "Corrupt", "DoesNotComply", "ExitCode",
@@ -76,6 +77,7 @@ _HOMES = {
     "outcome": ("Action", "Outcome", "Status", "Summary"),
     "pipeline": ("Pipeline", "Remembering", "Stage"),
     "runner": ("Stop", "run"),
+    "shaping": ("Shaping",),
     "stages": ("Comply", "Convert", "Decode", "Dedupe", "Fit", "Read", "Strip", "Upload"),
     "stores": ("Store", "StoreImage"),
     "stores.bigcommerce": ("BigCommerce",),

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -22,47 +22,10 @@ from imagepipe.ledger import Ledger, Place
 from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.pipeline import Pipeline, Stage
 from imagepipe.runner import run
+from imagepipe.shaping import Shaping, shaped, take_shaping
 from imagepipe.stores import Store
 
 log = logging.getLogger("imagepipe")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shaping:
-    """What a picture is to become. The defaults are what BigCommerce takes.
-
-    >>> Shaping(max_edge=2000).max_bytes
-    8000000
-    """
-
-    max_bytes: int = 8_000_000
-    max_edge: int | None = None  #: Pixels of the longer side; never enlarges.
-    format: str = "auto"  #: `auto`, `keep`, `jpeg`, `png` or `webp`.
-    quality: int | None = None  #: 1 to 100; None: that of the source, where it is known.
-    min_quality: int | None = None  #: Below it the pixels shrink instead; None: the default of `Fit`.
-    background: str | None = None  #: A colour to lay transparent pictures on.
-    color: str = "srgb"  #: Or `keep`: pixels and profile stay as they are.
-    cmyk_profile: str | None = None  #: File of a profile for CMYK pictures that carry none.
-    keep: frozenset[str] = frozenset()  #: Metadata to keep: `copyright`, `icc`, `exif`, `xmp`.
-    max_pixels: int = 200_000_000  #: Over all frames.
-    max_source_bytes: int = 256_000_000
-    accept_damaged: bool = False  #: Take what can be decoded of a damaged picture, with a warning.
-
-    def pipeline(self) -> Pipeline:
-        """Return the stages that prepare a picture so."""
-        from imagepipe.stages import Convert, Decode, Fit, Read, Strip
-
-        fit: dict[str, Any] = {} if self.min_quality is None else {"min_quality": self.min_quality}
-        return Pipeline((
-            Read(max_source_bytes=self.max_source_bytes),
-            Decode(max_pixels=self.max_pixels, max_source_bytes=self.max_source_bytes,
-                   accept_damaged=self.accept_damaged, max_edge=self.max_edge),
-            Convert(format=self.format, background=self.background, color=self.color, cmyk_profile=self.cmyk_profile,
-                    max_edge=self.max_edge),
-            Strip(keep=self.keep | ({"icc"} if self.color == "keep" else frozenset())),
-            Fit(self.max_bytes, max_edge=self.max_edge, quality=self.quality,
-                may_change_type=self.format == "auto", **fit),
-        ))
 
 
 class Run:
@@ -156,7 +119,7 @@ def prepare(picture: str | os.PathLike[str] | bytes | IO[bytes], **shaping: Any)
     >>> prepare("IMG_0001.HEIC", max_edge=2000).facts.format  # doctest: +SKIP
     'jpeg'
     """
-    pipeline = _shaping(shaping).pipeline()
+    pipeline = shaped(shaping).pipeline()
     if isinstance(picture, bytes):
         return pipeline(Asset("bytes", data=picture))
     if isinstance(picture, (str, os.PathLike)):
@@ -188,7 +151,7 @@ def prepare_to(
     from imagepipe.stages import Dedupe
     from imagepipe.stores.folder import Save
 
-    shaping, options = _take_shaping(shaping, options)
+    shaping, options = take_shaping(shaping, options)
     stop, stack = Stop(), contextlib.ExitStack()
     assets = numbered(source, **_only_known(options, SOURCE_OPTIONS))
     pipeline = shaping.pipeline() + (Dedupe(similar), Save(Path(folder)))
@@ -246,7 +209,7 @@ def upload(
     """
     from imagepipe.stages import Dedupe, Upload
 
-    shaping, options = _take_shaping(shaping, options)
+    shaping, options = take_shaping(shaping, options)
     source_options = _only_known(options, SOURCE_OPTIONS)
     prepared = _with_stages(shaping.pipeline(), stages)
     if by_url:
@@ -361,7 +324,7 @@ def plan(source: Source, store: Store | None = None, **options: Any) -> Run:
     from imagepipe.stages import Dedupe
 
     options.pop("ledger", None)
-    shaping, options = _take_shaping(options.pop("shaping", None), options)
+    shaping, options = take_shaping(options.pop("shaping", None), options)
     stop, stack = Stop(), contextlib.ExitStack()
     executor = options.get("executor") or stack.enter_context(
         _workers(options.get("jobs"), options.get("memory"), options.get("picture_timeout", 60.0)))
@@ -384,25 +347,6 @@ def _as_planned(outcome: Outcome) -> Outcome:
 
 
 # -- settings ------------------------------------------------------------------------------------
-
-
-def _shaping(values: Mapping[str, Any]) -> Shaping:
-    known = {field.name for field in fields(Shaping)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigurationError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    keep = values.get("keep")
-    return Shaping(**{**values, "keep": frozenset(keep)} if keep is not None else values)
-
-
-def _take_shaping(shaping: Shaping | None, options: dict[str, Any]) -> tuple[Shaping, dict[str, Any]]:
-    """Return the shaping that options name, and the options that are left."""
-    known = {field.name for field in fields(Shaping)}
-    named = {name: value for name, value in options.items() if name in known}
-    rest = {name: value for name, value in options.items() if name not in known}
-    if shaping is None:
-        return _shaping(named), rest
-    return replace(shaping, **named), rest
 
 
 def _only_known(options: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ LAYERS = [
     {"stores"},
     {"stages"},
     {"runner", "lanes", "workers", "report", "verify", "undo"},
-    {"inputs"},
+    {"inputs", "shaping"},
     {"api"},
     {"sandbox", "testing", "pytest_plugin"},
     {"cli"},

@@ -36,7 +36,8 @@ def command(sources: tuple[str, ...], out: str, dask: str | None, **options: Any
                 from distributed import Client
             except ImportError as error:
                 raise click.UsageError("--dask needs the extra: pip install 'imagepipe-upload[dask]'") from error
-            executor = stack.enter_context(Client(dask)).get_executor(pure=False)
+            client = Client(dask)  # type: ignore[no-untyped-call, unused-ignore]  # Dask has no types
+            executor = stack.enter_context(client).get_executor(pure=False)
         run = api.prepare_to(out, list(sources), shaping=shaping_of(options), executor=executor, **reading(options),
                              **running(options))
         return show(run, total=None, reports=reports_of(options), **showing(options)).exit_code
