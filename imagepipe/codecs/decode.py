@@ -23,7 +23,7 @@ from PIL import Image
 
 from imagepipe import budget, codecs
 from imagepipe.asset import Color, Frame, Pixels
-from imagepipe.codecs import decode_jpeg, decode_pillow, decode_png, decode_psd, exif, extras
+from imagepipe.codecs import decode_gif, decode_jpeg, decode_pillow, decode_png, decode_psd, exif, extras, pam
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import opaque, plain
 from imagepipe.codecs.header import Header
@@ -91,6 +91,8 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
             header = extras.peek_extra(data, format)
         elif format == "psd":
             header = decode_psd.header_of(data)
+        elif format == "ppm" and pam.is_ours(data):
+            header = pam.read_header(data, accept_damaged=accept_damaged)
         elif format in decode_pillow.PLUGINS:
             header = decode_pillow.peek(data, format)
         else:
@@ -269,6 +271,9 @@ class _Animated:
                 yield decode_png.deep(found), 0
                 return
             data = found.file()
+        if self.header.format == "gif":
+            yield from decode_gif.frames(data, self.header, self.max_frames, self.max_pixels, self.accept_damaged)
+            return
         with decode_pillow.open_one(data, self.header.format) as image:
             if self.header.frames <= 1 and not getattr(image, "is_animated", False):
                 image.load()
@@ -307,6 +312,9 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
             if not accept_damaged:
                 raise
             return plain(reader.decode(data, accept_damaged=True)), (f"damaged: {error}",), True, header.color
+    if format == "ppm" and pam.is_ours(data):
+        image, damaged = pam.decode(data)
+        return _opaque_as_such(image), ("damaged: values are missing",) if damaged else (), damaged, header.color
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
@@ -317,6 +325,10 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if layout is not None and not layout.transparent:
         image = _without_alpha(image)  # a selection that somebody saved
     return image, notes, damaged, header.color
+
+
+def _opaque_as_such(image: Image.Image) -> Image.Image:
+    return _without_alpha(image) if opaque(image) else image
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

@@ -98,6 +98,8 @@ def _rare_kind(data: bytes, format: str) -> str | None:
     """Name the kind of a TIFF that Pillow has no decoder for; None where its header makes no sense."""
     if format != "tiff":
         return None
+    if data[:4] == b"MM\0+":
+        return "a BigTIFF of big-endian numbers"
     directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8] if data[2:3] not in b"+" else data[:16])
     file = io.BytesIO(data)
     file.seek(directory.next)

@@ -6,6 +6,7 @@ application extensions only the loop count stays (NETSCAPE2.0, or ANIMEXTS1.0).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imagepipe.codecs.container import MAX_PARTS, Cleaned, Piece, assemble, ends, trailer, unique
@@ -44,6 +45,16 @@ class _Frame:
     def covers(self, other: _Frame) -> bool:
         return (self.left <= other.left and self.top <= other.top and self.right >= other.right
                 and self.bottom >= other.bottom)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A frame as it is stored: a picture of its own, and what is done with it."""
+
+    file: bytes  #: A GIF of only this frame, on a screen of its size.
+    at: tuple[int, int]  #: Where its upper left corner is on the screen.
+    disposal: int  #: What happens when its time is over: 2 clears its place, 3 brings back what was there before.
+    duration: int  #: In milliseconds.
 
 
 @dataclass(slots=True)
@@ -120,6 +131,24 @@ def metadata(data: bytes) -> dict[str, bytes]:
     said = _statement(data, parts)
     found = {"xmp": _packet(data, parts), "copyright": said.copyright.encode(), "artist": said.artist.encode()}
     return {name: value for name, value in found.items() if value}
+
+
+def patches(data: bytes, *, accept_damaged: bool = False) -> Iterator[Patch]:
+    """Yield the frames as they are stored. Raises as `read_header` does."""
+    parts = _parts(data, accept_damaged)
+    frames = iter(parts.frames)
+    control, duration = b"", 0
+    for block in parts.blocks:
+        if block.kind == _CONTROL:
+            control = data[block.start:block.end]
+            duration = int.from_bytes(control[4:6], "little") * 10
+        elif block.kind == _PICTURE:
+            frame = next(frames)
+            size = data[block.start + 5:block.start + 9]
+            file = b"".join((b"GIF89a", size, data[10:parts.start], control, b",", bytes(4), size,
+                             data[block.start + 9:block.end], b";"))
+            yield Patch(file, (frame.left, frame.top), frame.disposal, duration)
+            control, duration = b"", 0
 
 
 def _parts(data: bytes, accept_damaged: bool) -> _Parts:
