@@ -68,6 +68,8 @@ class Received:
     mtime_ns: int | None = None  #: Of a file.
     inode: int | None = None  #: Of a file.
     etag: str | None = None  #: Of a URL: its ETag, else its Last-Modified.
+    format: str | None = field(default=None, compare=False)  #: What the content is, as in `Facts`; set by Decode.
+    is_lossy: bool = field(default=False, compare=False)  #: It had been compressed with loss: a JPEG, a lossy WebP.
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ import pyvips
 from pictures import animation, encoded, photo
 from PIL import Image
 
-from imagepipe import codecs, fitting_ways
+from imagepipe import codecs
 from imagepipe.asset import Asset, Facts, Frame, Pixels, Received
 from imagepipe.codecs.decode import decode
 from imagepipe.codecs.encode import encode
 from imagepipe.errors import CannotFit, ConfigurationError
-from imagepipe.fitting import ENCODES, Curve, search
+from imagepipe.fitting import ways
+from imagepipe.fitting.curve import ENCODES, Curve, search
 from imagepipe.stages import Fit
 
 
@@ -112,14 +113,14 @@ def test_the_stage_pickles_and_compares() -> None:
 def test_a_jpeg_is_within_its_budget_and_the_next_quality_is_not(
         name: str, quality: float, monkeypatch: pytest.MonkeyPatch) -> None:
     encodes = []
-    original = fitting_ways.fit_quality
+    original = ways.fit_quality
 
     def counted(*args: Any) -> Any:
         fitted = original(*args)
         encodes.append(fitted.encodes)
         return fitted
 
-    monkeypatch.setattr(fitting_ways, "fit_quality", counted)
+    monkeypatch.setattr(ways, "fit_quality", counted)
     image = PICTURES[name]
     budget = len(encode(Pixels((Frame(image),), subsampling="4:2:0"), "jpeg", quality=quality)) + 50
 

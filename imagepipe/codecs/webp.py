@@ -69,6 +69,13 @@ class _Parts:
         return any(image.has_alpha for image in images)
 
 
+def is_lossless(data: bytes) -> bool:
+    """Say whether every frame is compressed without loss. Raises what `read_header` raises."""
+    parts = _parts(data, False)
+    images = [parts.still] if parts.still else [image for _, image in parts.frames]
+    return all(chunk.kind != b"VP8 " for image in images for chunk in image.chunks)
+
+
 def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     """Return what the container says.
 

@@ -22,6 +22,7 @@ from imagepipe.codecs.decode import (
     verify,
 )
 from imagepipe.codecs.header import Header
+from imagepipe.codecs.webp import is_lossless
 from imagepipe.errors import ConfigurationError, Corrupt, FormatNotAllowed, NotAnImage, TooLarge
 from imagepipe.likeness import likeness, nearly_blank, upright_glance
 
@@ -60,10 +61,10 @@ class Decode:
         if len(data) > self.max_source_bytes:
             raise TooLarge(f"it has {len(data):,} bytes, the limit is {self.max_source_bytes:,}; "
                            "raise --max-source-bytes or save it smaller")
-        if asset.received is None:
-            asset = asset.evolve(received=Received(hashlib.sha256(data).hexdigest(), len(data)))
         name = _file_name(asset)
         format = _recognised(data, name)
+        received = asset.received or Received(hashlib.sha256(data).hexdigest(), len(data))
+        asset = asset.evolve(received=replace(received, format=format, is_lossy=format == "jpeg"))
         named = _EXTENSIONS.get(name.rpartition(".")[2].lower()) if "." in name else None
         if named is not None and named != format:
             asset = asset.evolve(note=f"named .{name.rpartition('.')[2].lower()}, but it is a {format.upper()}")
@@ -78,6 +79,8 @@ class Decode:
         """Take a picture that is whole, or raise `Corrupt`."""
         header = read_any_header(data, format)
         check(header, self.max_pixels, self.max_frames)
+        if format == "webp" and asset.received is not None:
+            asset = asset.evolve(received=replace(asset.received, is_lossy=not is_lossless(data)))
         if format not in _TAKEN:
             return self._from_pixels(asset, self._decoded(data, header))
         wanted = self._pixels_wanted(header)

@@ -46,7 +46,7 @@ class Fit:
         facts = asset.facts or _facts(asset)
         if asset.data is not None and self._complies(facts, len(asset.data)):
             return _checked_for_zoom(asset if asset.facts else asset.evolve(facts=facts), facts)
-        from imagepipe.fitting_ways import Fitting  # encoders are not needed for what complies
+        from imagepipe.fitting.ways import Fitting  # encoders are not needed for what complies
 
         return _checked_for_zoom(*Fitting(self, asset, facts).result())
 

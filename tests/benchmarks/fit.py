@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from imagepipe.asset import Asset, Facts, Frame, Pixels
-from imagepipe.codecs import encode_within
+from imagepipe.fitting import within
 from imagepipe.stages import Fit
 
 QUALITIES = (80, 91)  # of a plain Pillow encode; its size, and a little more, is the budget
@@ -96,19 +96,19 @@ def pictures() -> dict[str, Image.Image]:
 def by_imagepipe(image: Image.Image, budget: int) -> tuple[bytes, int]:
     """Fit, counting what it says of its encodes."""
     counted = []
-    search = encode_within.search
+    search = within.search
 
     def counting(*args: object) -> object:
         found = search(*args)  # type: ignore[arg-type]  # passed through
         counted.append(found.encodes)
         return found
 
-    encode_within.search = counting  # type: ignore[assignment]  # to count
+    within.search = counting  # type: ignore[assignment]  # to count
     try:
         asset = Asset("x", pixels=Pixels((Frame(image),)), facts=Facts("jpeg", *image.size))
         fitted = Fit(budget, quality=100, min_quality=20)(asset)
     finally:
-        encode_within.search = search
+        within.search = search
     assert fitted.data is not None and fitted.facts is not None
     assert (fitted.facts.format, fitted.facts.width) == ("jpeg", image.width)
     return fitted.data, sum(counted)

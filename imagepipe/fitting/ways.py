@@ -10,19 +10,14 @@ from PIL import Image, ImageChops
 
 from imagepipe import codecs
 from imagepipe.asset import Asset, Facts, Pixels
-from imagepipe.codecs.encode import DEFAULT_QUALITY, MAX_SIDE, encode, upright
+from imagepipe.codecs.encode import DEFAULT_QUALITY, MAX_SIDE, upright
 from imagepipe.codecs.encode_png import is_opaque
-from imagepipe.codecs.encode_within import (
-    Fitted,
-    Range,
-    fit_lossless,
-    fit_quality,
-    quality_size_at,
-    resized,
-    scaled,
-    shrunk,
-)
+from imagepipe.codecs.webp import is_lossless
 from imagepipe.errors import CannotFit, ConfigurationError
+from imagepipe.fitting.curve import ENCODES
+from imagepipe.fitting.notes import notes
+from imagepipe.fitting.shrink import quality_size_at, resized, scaled, shrunk
+from imagepipe.fitting.within import Fitted, Range, fit_lossless, fit_quality
 
 if TYPE_CHECKING:
     from imagepipe.stages.fit import Fit
@@ -37,6 +32,7 @@ class Fitting:
 
     def __init__(self, limits: Fit, asset: Asset, facts: Facts) -> None:
         self.limits, self.asset, self.facts = limits, asset, facts
+        self.left = ENCODES  # of the whole picture, over all that is tried
         self.had_data = asset.data is not None
         self.format = facts.format if facts.format in MAX_SIDE else "png" if facts.has_alpha else "jpeg"
         pixels = asset.pixels or self._decoded()
@@ -49,6 +45,7 @@ class Fitting:
         self.pixels = self._sized(pixels, limits.edge(self.format))
         self.is_resized = self.pixels.size != self.received
         self.is_thinned = False  # frames were dropped
+        self.exact: dict[str, Fitted] = {}  # what became of it without loss, by type
 
     def result(self) -> tuple[Asset, Facts]:
         """Return the asset with its data, and its facts. Raises `CannotFit`, and what decoding raises."""
@@ -62,8 +59,10 @@ class Fitting:
                           has_alpha=header.has_alpha, bit_depth=header.bit_depth, orientation=1)
         same = self._is_same(fitted)
         asset = asset.evolve(data=data, pixels=None, facts=changes, lossless=asset.lossless and same)
-        for note in self._notes(fitted):
-            asset = asset.evolve(note=note)
+        sentences = notes(fitted, self.facts, self.received, self._came_as(), self.limits.max_bytes, exact=same)
+        if self.is_thinned:
+            sentences.append(f"{facts.frames} frames thinned to {header.frames}")
+        asset = asset.evolve(notes=(*asset.notes, *sentences))
         return asset, changes
 
     # -- still pictures ------------------------------------------------------------------------
@@ -76,7 +75,8 @@ class Fitting:
         allowed = self._range()
         if self._budget() < self.limits.max_bytes:  # not to grow, it may be a little below what it came with
             own = self.quality or _LEAST
-            fitted = self._lossy("jpeg", self._budget(), Range(min(allowed.low, max(1, own - 3)), allowed.high))
+            fitted = self._lossy("jpeg", self._budget(), Range(min(allowed.low, max(1, own - 3)), allowed.high),
+                                 self.left - 1)
             if fitted.data is not None:
                 return fitted
             allowed = Range(min(allowed.low, own), min(allowed.high, own))  # rather larger than visibly worse
@@ -85,50 +85,50 @@ class Fitting:
             return fitted
         fitted = self._smaller("jpeg", allowed)
         if fitted.data is None and self.limits.may_change_type:
-            smaller = self._smaller_lossless("png")
+            smaller = self._smaller_lossless("png", fitted.bytes)
             return smaller if smaller.data is not None else fitted
         return fitted
 
     def _as_png(self) -> Fitted:
-        budget = self.limits.max_bytes
-        fitted = fit_lossless(self.pixels, "png", budget)
-        if fitted.data is not None:
-            return fitted
-        encodes = fitted.encodes
-        if not self.limits.may_change_type:
-            return self._smaller_lossless("png")
+        exact = self._lossless("png", self._budget())
+        if exact.data is not None:
+            return exact
+        may_change = self.limits.may_change_type
+        webp_may = may_change and max(self.pixels.size) <= MAX_SIDE["webp"]
         image = self.pixels.frames[0].image
         opaque = is_opaque(image)
-        if not opaque or image.getcolors(1024) is not None:
-            webp = self._webp_if_it_may(lossless=True)
-            if webp is not None and webp.data is not None:
-                return replace(webp, encodes=webp.encodes + encodes)
+        if webp_may and (not opaque or image.getcolors(1024) is not None):
+            webp = self._lossless("webp", self._budget())
+            if webp.data is not None:
+                return webp
+        if self._budget() < self.limits.max_bytes:  # rather larger than with a loss
+            larger = self._lossless("png", self.limits.max_bytes)
+            if larger.data is not None:
+                return larger
+        if not may_change:
+            return self._smaller_lossless("png", exact.bytes)
         format = "jpeg" if opaque and max(self.pixels.size) <= MAX_SIDE["jpeg"] else "webp"
-        if format == "webp" and max(self.pixels.size) > MAX_SIDE["webp"]:
-            self.pixels = self._sized(self.pixels, MAX_SIDE["webp"])
-        allowed = self._range()
-        fitted = self._lossy(format, budget, allowed)
-        return fitted if fitted.data is not None else self._smaller(format, allowed)
+        return self._lossy_or_smaller(format)
 
     def _as_webp(self) -> Fitted:
-        allowed = self._range()
         if self._was_lossless():
-            fitted = fit_lossless(self.pixels, "webp", self._budget())
+            fitted = self._lossless("webp", self.limits.max_bytes)
             if fitted.data is not None:
                 return fitted
-        fitted = self._lossy("webp", self._budget(), allowed)
-        return fitted if fitted.data is not None else self._smaller("webp", allowed)
+        elif self._budget() < self.limits.max_bytes:  # not to grow; but rather larger than visibly worse
+            allowed = self._range()
+            fitted = self._lossy("webp", self._budget(), Range(min(allowed.high, _AGAIN), allowed.high), self.left - 1)
+            if fitted.data is not None:
+                return fitted
+            if self.limits.quality is None:
+                self.quality = _AGAIN
+        return self._lossy_or_smaller("webp")
 
     def _as_gif(self) -> Fitted:
-        fitted = fit_lossless(self.pixels, "gif", self.limits.max_bytes)
+        fitted = self._lossless("gif", self.limits.max_bytes)
         if fitted.data is not None:
             return fitted
-        return self._as_png() if self.limits.may_change_type else self._smaller_lossless("gif")
-
-    def _webp_if_it_may(self, *, lossless: bool) -> Fitted | None:
-        if max(self.pixels.size) > MAX_SIDE["webp"]:
-            return None
-        return fit_lossless(self.pixels, "webp", self.limits.max_bytes) if lossless else None
+        return self._as_png() if self.limits.may_change_type else self._smaller_lossless("gif", fitted.bytes)
 
     # -- animations ----------------------------------------------------------------------------
 
@@ -142,38 +142,51 @@ class Fitting:
             self.pixels = _thinned(self.pixels, self.limits.max_gif_frames)
             self.is_thinned = True
             too_many = False
-        allowed = self._range()
         if not too_many:
             if self.format == "webp" and not self._was_lossless():
-                fitted = self._lossy("webp", budget, allowed)
-                return fitted if fitted.data is not None else self._smaller("webp", allowed)
-            fitted = fit_lossless(self.pixels, self.format, budget)
+                return self._lossy_or_smaller("webp")
+            fitted = self._lossless(self.format, budget)
             if fitted.data is not None:
                 return fitted
             if not may_change:
-                return self._smaller_lossless(self.format)
-        if max(self.pixels.size) > MAX_SIDE["webp"]:
-            self.pixels = self._sized(self.pixels, MAX_SIDE["webp"])
-        fitted = self._lossy("webp", budget, allowed)
-        return fitted if fitted.data is not None else self._smaller("webp", allowed)
+                return self._smaller_lossless(self.format, fitted.bytes)
+        return self._lossy_or_smaller("webp")
 
     # -- what they share -----------------------------------------------------------------------
 
-    def _lossy(self, format: str, budget: int, allowed: Range) -> Fitted:
-        return fit_quality(self.pixels, format, budget, allowed)
+    def _lossless(self, format: str, budget: int) -> Fitted:
+        """Return the picture without loss, if that fits; what was encoded before is not encoded again."""
+        before = self.exact.get(format)
+        if before is None or (before.data is None and before.bytes <= budget):
+            before = fit_lossless(self.pixels, format, self.limits.max_bytes)
+            self.exact[format] = before
+            self.left -= before.encodes
+        return before if len(before.data or b"") <= budget else replace(before, data=None)
+
+    def _lossy(self, format: str, budget: int, allowed: Range, most: int | None = None) -> Fitted:
+        fitted = fit_quality(self.pixels, format, budget, allowed, max(1, self.left if most is None else most))
+        self.left -= fitted.encodes
+        return fitted
+
+    def _lossy_or_smaller(self, format: str) -> Fitted:
+        if max(self.pixels.size) > MAX_SIDE[format]:
+            self.pixels = self._sized(self.pixels, MAX_SIDE[format])
+        allowed = self._range()
+        fitted = self._lossy(format, self.limits.max_bytes, allowed)
+        return fitted if fitted.data is not None else self._smaller(format, allowed)
 
     def _smaller(self, format: str, allowed: Range) -> Fitted:
         """Return the picture with fewer pixels, at a quality a little above the lowest."""
         budget = self.limits.max_bytes
         aim = allowed.low + min(4, (allowed.high - allowed.low) / 3)
-        return shrunk(self.pixels, lambda smaller: fit_quality(smaller, format, budget, allowed),
-                      quality_size_at(self.pixels, format, aim), budget, aim)
+        return shrunk(self.pixels, lambda smaller, most: fit_quality(smaller, format, budget, allowed, most),
+                      quality_size_at(self.pixels, format, aim), budget, self.left, aim)
 
-    def _smaller_lossless(self, format: str) -> Fitted:
+    def _smaller_lossless(self, format: str, whole: float) -> Fitted:
+        """Return the picture with fewer pixels, without loss but for that; `whole` is what all of them take."""
         budget = self.limits.max_bytes
-        whole = len(encode(self.pixels, format, lossless=True))
-        return shrunk(self.pixels, lambda smaller: fit_lossless(smaller, format, budget),
-                      lambda factor: whole * factor ** 1.7, budget)
+        return shrunk(self.pixels, lambda smaller, most: fit_lossless(smaller, format, budget),
+                      lambda factor: whole * factor ** 1.7, budget, self.left)
 
     def _range(self) -> Range:
         """Return which qualities are allowed."""
@@ -193,16 +206,24 @@ class Fitting:
     def _budget(self) -> int:
         """Return how many bytes there may be: no more than came in, where the type stays the same."""
         received = self.asset.received
-        if received is None or self.quality is None or self.format != "jpeg":
+        if received is None or self._came_format() != self.format or self.is_resized:
             return self.limits.max_bytes
         return min(self.limits.max_bytes, received.size)
 
+    def _came_format(self) -> str | None:
+        """Return the type that came in."""
+        if self.had_data:
+            return self.facts.format
+        if self.asset.received is not None and self.asset.received.format is not None:
+            return self.asset.received.format
+        return "jpeg" if self.quality is not None else None
+
     def _was_lossless(self) -> bool:
         """Say whether the picture came from a lossless WebP, or from something else without loss."""
-        data = self.asset.data
-        if data is None:
-            return self.asset.lossless and self.quality is None
-        return b"VP8L" in data[:4096] and b"VP8 " not in data[:4096]
+        data, received = self.asset.data, self.asset.received
+        if data is not None:
+            return self.facts.format != "webp" or is_lossless(data)
+        return self.asset.lossless and self.quality is None and not (received is not None and received.is_lossy)
 
     def _decoded(self) -> Pixels:
         from imagepipe.codecs.decode import decode  # pulls in what the untouched path needs none of
@@ -226,25 +247,6 @@ class Fitting:
             return False
         return fitted.format != "gif" or _gif_is_exact(fitted.data, self.pixels)
 
-    def _notes(self, fitted: Fitted) -> list[str]:
-        notes = []
-        sent, came = len(fitted.data or b""), self._came_as()
-        if fitted.size != self.received:
-            notes.append(f"reduced from {self.received[0]} x {self.received[1]} to {fitted.size[0]} x {fitted.size[1]}")
-        if self.is_thinned:
-            notes.append(f"{self.facts.frames} frames thinned to {len(self.pixels.frames)}")
-        if fitted.format != self.facts.format:
-            notes.append(f"{_NAMES[self.facts.format] if self.facts.format in _NAMES else self.facts.format.upper()} "
-                         f"to {_NAMES[fitted.format]}" + (" without loss" if self._is_same(fitted) else ""))
-        at = "" if fitted.quality is None else f" at quality {fitted.quality:g}"
-        if came is None:
-            notes.append(f"encoded as {_NAMES[fitted.format]}, {_mb(sent)}{at}")
-        elif sent > came:
-            notes.append(f"grew from {_mb(came)} to {_mb(sent)}{at}")
-        else:
-            notes.append(f"reduced from {_mb(came)} to {_mb(sent)}{at}")
-        return notes
-
     def _came_as(self) -> int | None:
         """Return how many bytes came in."""
         if self.asset.received is not None:
@@ -255,9 +257,6 @@ class Fitting:
         if not self.limits.may_change_type:
             return "raise --max-bytes, lower --min-quality or let the type change"
         return "raise --max-bytes or lower --min-quality"
-
-
-_NAMES = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WebP"}
 
 
 def _thinned(pixels: Pixels, most: int) -> Pixels:
@@ -279,8 +278,3 @@ def _gif_is_exact(data: bytes, pixels: Pixels) -> bool:
                 return False
     return True
 
-
-def _mb(size: int) -> str:
-    if size >= 100_000:
-        return f"{size / 1e6:.1f} MB"
-    return f"{size / 1e3:.1f} kB" if size >= 1000 else f"{size} bytes"
