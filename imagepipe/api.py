@@ -341,7 +341,7 @@ def _as_planned(outcome: Outcome) -> Outcome:
     from imagepipe.asset import Delivery
     from imagepipe.outcome import Action
 
-    size = len(outcome.asset.data) if outcome.asset.data is not None else None
+    size = outcome.asset.delivery.size if outcome.asset.delivery else None
     asset = replace(outcome.asset.without_bytes(), delivery=Delivery(action="upload", size=size))
     return replace(outcome, asset=asset, status=Status.PLANNED, action=Action.UPLOAD)
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from imagepipe.asset import Asset
+from imagepipe.asset import Asset, Delivery
 from imagepipe.errors import ConfigurationError, ExitCode, Retry
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, name_of
@@ -94,6 +94,14 @@ class Lane:
     busy: bool = False
     last_seen: int = 0
     finished: bool = True  #: Nothing was delivered since the last `finish`.
+
+
+def weighed(outcome: Outcome) -> Outcome:
+    """Return `outcome` without bytes; with their size on record where no stage has delivered them, as a plan asks."""
+    asset = outcome.asset
+    if outcome.status is Status.READY and asset.data is not None and asset.delivery is None:
+        asset = replace(asset, delivery=Delivery(size=len(asset.data), action="none"))
+    return replace(outcome, asset=asset.without_bytes())
 
 
 def readdressed(prepared: Asset, asset: Asset) -> Asset:

@@ -28,7 +28,7 @@ from typing import Any
 
 from imagepipe.asset import Asset
 from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, Retry, StopRun, WorkerDied
-from imagepipe.lanes import GUESS, Job, Lane, Row, Stop, check_pickles, prepare_one, readdressed
+from imagepipe.lanes import GUESS, Job, Lane, Row, Stop, check_pickles, prepare_one, readdressed, weighed
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, failure, name_of, product_of, split
 
@@ -388,7 +388,7 @@ class _Runner:
             outcome = failure(row.asset, error, "deliver")
         else:
             raise error
-        self._leave(row, replace(outcome, asset=outcome.asset.without_bytes()))
+        self._leave(row, weighed(outcome))
         self._offer(row.lane)
 
     def _leave(self, row: Row, outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -384,3 +385,68 @@ def test_every_command_is_named_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
 
     assert not [name for name in _COMMANDS if f"imagepipe {name}" not in text]
+
+
+def test_a_plan_without_a_store_knows_how_many_bytes_it_would_send(imagepipe: Callable[..., Result],
+                                                                   photos: Path) -> None:
+    *images, _ = imagepipe("plan", photos, "--json", "--jobs", "0").lines
+
+    assert all(line["bytes_out"] > 1000 for line in images)
+    inspected = imagepipe("inspect", photos / "MUG" / "img1.jpg", "--json")
+    assert inspected.lines[0]["bytes_out"] == len((photos / "MUG" / "img1.jpg").read_bytes())
+
+
+@pytest.mark.parametrize("command", [("report",), ("verify", "--sandbox"), ("undo", "--sandbox")])
+def test_where_nothing_was_uploaded_there_is_no_ledger_and_that_is_wrong_use(imagepipe: Callable[..., Result],
+                                                                             command: tuple[str, ...]) -> None:
+    result = imagepipe(*command)
+
+    assert result.code == 2
+    assert "there is no ledger at imagepipe-sandbox/ledger.sqlite3" in result.err.replace("\n  ", " ")
+
+
+def test_the_way_to_take_a_run_back_names_its_store_and_works(imagepipe: Callable[..., Result], photos: Path,
+                                                              store: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["imagepipe", "upload", "--ledger=a ledger", "--base-url", store.base_url])
+    imagepipe("upload", photos, "--match", "{sku}/*", "--base-url", store.base_url, "--ledger", "a ledger",
+              "--jobs", "0")
+
+    said = imagepipe("report", "--ledger", "a ledger").out
+    typed = next(line for line in said.splitlines() if line.startswith("To take it back: imagepipe "))
+    undone = imagepipe(*shlex.split(typed.removeprefix("To take it back: imagepipe ")), "--yes")
+
+    assert undone.code == 0, undone.err
+    assert "6 images deleted" in undone.out
+    imagepipe("upload", photos / "MUG", "--sku", "NEW", "--sandbox", "--jobs", "0", "--only", "OTHER")
+    assert "take it back" not in imagepipe("report").out
+
+
+def test_settings_of_the_file_hold_for_the_commands_of_a_group(imagepipe: Callable[..., Result],
+                                                               photos: Path) -> None:
+    Path("imagepipe.toml").write_text("match = '{sku}/*'\njobs = 0\n")
+
+    result = imagepipe("ledger", "recover", photos, "--sandbox")
+
+    assert "6 planned" in result.out
+    assert result.code == 0
+
+
+def test_help_has_its_options_under_headings(imagepipe: Callable[..., Result]) -> None:
+    text = imagepipe("upload", "--help").out
+
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Options:", "Which store:", "Which pictures, of which products:",
+                        "What the store holds already:", "What pictures become:", "How to run, and what to show:"]
+    assert "..." not in imagepipe("--help").out.partition("Commands:")[2]  # no summary is cut
+
+
+def test_every_line_for_people_fits_80_columns(imagepipe: Callable[..., Result], photos: Path) -> None:
+    (photos / "MUG" / "page.jpg").write_text("<!doctype html><title>Not found</title>")
+    results = [imagepipe("plan", photos, "--match", "{sku}/*", "--jobs", "0"),
+               imagepipe("inspect", photos / "MUG" / "page.jpg", photos / "MUG" / "img1.jpg"),
+               imagepipe("upload", photos, "--sandbox"),
+               imagepipe("upload", photos, "--match", "{sku}/*", "--sandbox", "--jobs", "0"),
+               imagepipe("report"), imagepipe("--help"), imagepipe("upload", "--help")]
+
+    long = [line for result in results for line in (result.out + result.err).splitlines() if len(line) > 80]
+    assert not [line for line in long if str(photos) not in line]

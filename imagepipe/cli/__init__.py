@@ -79,9 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = ExitCode.USAGE
     except ImagepipeError as error:
+        from imagepipe.cli.common import wrapped
         from imagepipe.plain import plain
 
-        click.echo(f"imagepipe: {plain(str(error))}", err=True)
+        click.echo(wrapped(plain(f"imagepipe: {error}")), err=True)
         code = _exit_code(error)
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 SANDBOX_FOLDER = Path("imagepipe-sandbox")
 
 
+def wrapped(text: str, *, indent: str = "  ") -> str:
+    """Return text in lines no longer than the terminal is wide; 80 where it is none."""
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    return textwrap.fill(text, width=max(40, width), subsequent_indent=indent, break_long_words=False,
+                         break_on_hyphens=False)
+
+
 def open_store(stack: ExitStack, options: dict[str, Any]) -> tuple[Store, str | None, str]:
     """Return the store that the options name, its ledger, and its name for people."""
     ledger: str | None = options["ledger"]
@@ -58,7 +68,15 @@ def open_ledger(path: str | None, store: Store, *, writing: bool) -> Ledger:
 
     if path == "none":
         raise ConfigurationError("this goes by the ledger; --ledger none keeps none")
-    return Ledger.open(Path(path) if path else default_ledger(store.identity), writing=writing)
+    return Ledger.open(there(Path(path) if path else default_ledger(store.identity)), writing=writing)
+
+
+def there(ledger: Path) -> Path:
+    """Return the file of a ledger. Raises `ConfigurationError` where there is none."""
+    if not ledger.exists():
+        raise ConfigurationError(f"there is no ledger at {ledger}, so nothing is known to have been uploaded; go to "
+                                 "the folder of the upload, or name its ledger with --ledger FILE")
+    return ledger
 
 
 def hash_in(base_url: str) -> str:
@@ -79,7 +97,7 @@ def quiet_logging(verbose: bool) -> None:
 
     class _Escaping(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return plain(f"imagepipe: {record.getMessage()}")
+            return wrapped(plain(f"imagepipe: {record.getMessage()}"))
 
     handler = logging.StreamHandler()
     handler.setFormatter(_Escaping())

@@ -9,16 +9,16 @@ from typing import Any
 import click
 
 from imagepipe.cli.common import command_line, open_store, quiet_logging, reading, showing
-from imagepipe.cli.settings import access_options, running_options, source_options
+from imagepipe.cli.settings import Sectioned, access_options, running_options, source_options
 from imagepipe.errors import ConfigurationError, ExitCode
 
 
-@click.group("ledger")
+@click.group("ledger", short_help="Build a lost or damaged ledger anew (recover).")
 def command() -> None:
     """Look after the ledger."""
 
 
-@command.command("recover")
+@command.command("recover", cls=Sectioned, short_help="Build it anew from the SOURCE and the store.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @access_options
 @source_options

@@ -16,8 +16,10 @@ from imagepipe.cli.common import (
     sending,
     shaping_of,
     showing,
+    wrapped,
 )
 from imagepipe.cli.settings import (
+    Sectioned,
     Size,
     access_options,
     option,
@@ -29,7 +31,7 @@ from imagepipe.cli.settings import (
 from imagepipe.errors import ExitCode
 
 
-@click.command("plan")
+@click.command("plan", cls=Sectioned, short_help="Say what upload would do, and why; send nothing.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @access_options
 @source_options
@@ -58,19 +60,18 @@ def command(sources: tuple[str, ...], line: int, **options: Any) -> ExitCode:
             run = api.plan(list(sources), **common)
         summary = show(run, total=None, reports=reports_of(options), **showing(options))
         if not options["as_json"] and not options["quiet"]:
-            for text in estimate(summary, line):
-                click.echo(text)
+            click.echo(wrapped(estimate(summary, line)))
     return summary.exit_code
 
 
-def estimate(summary: Any, bytes_a_second: int) -> list[str]:
+def estimate(summary: Any, bytes_a_second: int) -> str:
     """Return what an upload of this plan would take: requests, bytes, time."""
     from imagepipe.outcome import Status
     from imagepipe.plain import size
 
     sent = summary.counts[Status.PLANNED]
     if not sent:
-        return ["Nothing would be sent."]
+        return "Nothing would be sent."
     requests = sent + summary.extra.get("products", 0) // 50 + 2
     payload = summary.planned_bytes
     quota_seconds = requests / 150 * 30 / 0.8  # the smallest quota of a store, of which a fifth is left to others
@@ -78,5 +79,5 @@ def estimate(summary: Any, bytes_a_second: int) -> list[str]:
     seconds = max(quota_seconds, line_seconds)
     duration = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else (
         f"{seconds / 3600:.1f} h")
-    return [f"An upload would take about {requests:,} requests and {size(payload)}: {duration} with a quota of 150 "
-            f"requests in 30 s and {size(bytes_a_second)} a second."]
+    return (f"An upload would take about {requests:,} requests and {size(payload)}: {duration} with a quota of 150 "
+            f"requests in 30 s, of which a fifth is left to others, and a line of {size(bytes_a_second)} a second.")

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from imagepipe.cli.common import quiet_logging, reading, reports_of, running, shaping_of, showing
-from imagepipe.cli.settings import option, running_options, shaping_options, source_options
+from imagepipe.cli.settings import Sectioned, option, running_options, shaping_options, source_options
 from imagepipe.errors import ExitCode
 
 
-@click.command("prepare")
+@click.command("prepare", cls=Sectioned, short_help="Write pictures, as a store wants them, into a folder.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--out", required=True, type=click.Path(file_okay=False), metavar="DIR", help="Where to write.")
 @source_options

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from imagepipe.cli.settings import option
+from imagepipe.cli.common import there, wrapped
+from imagepipe.cli.settings import Sectioned, option
 from imagepipe.errors import ConfigurationError, ExitCode
 
 
-@click.command("report")
+@click.command("report", cls=Sectioned, short_help="Show the last run, and what to type next.")
 @click.argument("run", required=False)
 @option("--only", type=click.Choice(["failed", "planned", "skipped", "uploaded", "updated"]),
         help="Only pictures that ended so.")
@@ -27,13 +29,13 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
     """Show the last run (or RUN) from the ledger, and what to type next. Reads the ledger alone."""
     import json
 
-    from imagepipe.cli.show import line, print_json, wrapped
+    from imagepipe.cli.show import INDENT, line, print_json
     from imagepipe.ledger import Ledger
     from imagepipe.plain import plain
     from imagepipe.report import writer_for
 
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger.open(_path(options), writing=False))
+        ledger = stack.enter_context(Ledger.open(there(_path(options)), writing=False))
         runs = [row for row in ledger.runs() if run in (None, row["id"]) and not row["command"].startswith(
             ("imagepipe undo", "imagepipe ledger"))]
         if not runs:
@@ -51,7 +53,7 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
             if options["as_json"]:
                 print_json(values)
             elif not out and (only is not None or values["status"] in ("failed", "planned")):
-                click.echo(wrapped(plain(line(values))))
+                click.echo(wrapped(plain(line(values)), indent=INDENT))
         said = summary or _unfinished(chosen["id"], counts)
         for writer in writers:
             writer.close(said)
@@ -83,7 +85,6 @@ def _unfinished(run: str, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[str, int]) -> None:
-    from imagepipe.cli.show import wrapped
     from imagepipe.plain import plain
 
     said = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no pictures"
@@ -91,8 +92,18 @@ def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[
     if summary is None:
         click.echo("It was cut off before it ended. The same command settles what was in flight and goes on.")
     elif summary["stopped"]:
-        click.echo(wrapped(plain(f"Stopped early: {summary['stopped']}"), indent="  "))
+        click.echo(wrapped(plain(f"Stopped early: {summary['stopped']}")))
+    # what is to be typed again stays on one line, however long, so that it can be copied
     if run["command"] and (summary is None or summary["exit_code"]):
-        click.echo(wrapped(plain(f"To go on: {run['command']}"), indent="  "))
-    elif counts:
-        click.echo(f"To take it back: imagepipe undo {run['id']}")
+        click.echo(plain(f"To go on: {run['command']}"))
+    if counts.get("uploaded"):
+        click.echo(plain(f"To take it back: {' '.join(['imagepipe undo', run['id'], *_access(run['command'])])}"))
+
+
+def _access(command: str) -> list[str]:
+    """Return the options of a command that say which store and ledger it was about."""
+    words = shlex.split(command)
+    named = ("--store", "--base-url", "--ledger")
+    joined = tuple(f"{name}=" for name in named)
+    return [shlex.quote(word) for before, word in zip(["", *words], words, strict=False)
+            if word in ("--sandbox", *named) or before in named or word.startswith(joined)]

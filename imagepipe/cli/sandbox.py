@@ -7,11 +7,11 @@ import threading
 import click
 
 from imagepipe.cli.common import SANDBOX_FOLDER
-from imagepipe.cli.settings import option
+from imagepipe.cli.settings import Sectioned, option
 from imagepipe.errors import ExitCode
 
 
-@click.command("sandbox")
+@click.command("sandbox", cls=Sectioned, short_help="Run a store on this machine, to click around in.")
 @option("--port", type=click.IntRange(0, 65535), default=0, help="0: any that is free.")
 @click.option("--folder", type=click.Path(file_okay=False), default=str(SANDBOX_FOLDER), show_default=True,
               help="Where the store keeps its products and images.")

@@ -7,22 +7,24 @@ has one object a line and nothing else. Everything that comes from outside is es
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
 import click
 
 from imagepipe.api import Run
+from imagepipe.cli.common import wrapped
 from imagepipe.outcome import Status, Summary
 from imagepipe.plain import plain, size
 
+INDENT = " " * 10  #: Of what does not fit on the line of a picture.
 EXAMPLES = 40  #: So many pictures that went well are shown, one line each; then only what did not.
 
 
@@ -39,7 +41,8 @@ def line(values: dict[str, Any]) -> str:
     bytes_in, bytes_out = values["bytes_in"], values["bytes_out"]
     parts = [f"image {values['image_id']}" if values["image_id"] else ""]
     if bytes_in and bytes_out:
-        parts.append(size(bytes_out) if bytes_in == bytes_out else f"{size(bytes_in)} -> {size(bytes_out)}")
+        before, after = size(bytes_in), size(bytes_out)
+        parts.append(after if before == after else f"{before} -> {after}")
     parts.extend(values["notes"] or (["untouched"] if values["lossless"] and status != Status.UPDATED else []))
     for warning in values["warnings"]:
         alike = f"looks like {values['similar_to']}" if warning == "looks_alike" else ""
@@ -47,13 +50,17 @@ def line(values: dict[str, Any]) -> str:
     return f"{head}{f' -> {to}' if to else ''}: {'; '.join(part for part in parts if part)}"
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number of things for people: `1 picture`, `1,200 pictures`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def totals(summary: Summary) -> str:
     """Return the totals of a run as one or two lines."""
     words = {Status.UPLOADED: "uploaded", Status.UPDATED: "updated", Status.READY: "prepared",
              Status.PLANNED: "planned", Status.SKIPPED: "skipped", Status.FAILED: "failed"}
     counts = [f"{summary.counts[status]:,} {word}" for status, word in words.items() if summary.counts[status]]
-    pictures = f"{summary.total:,} picture{'' if summary.total == 1 else 's'}"
-    text = f"{pictures}: {', '.join(counts) or 'nothing to do'}"
+    text = f"{counted(summary.total, 'picture')}: {', '.join(counts) or 'nothing to do'}"
     if summary.untouched:
         text += f"; {summary.untouched:,} with their pixels untouched"
     if summary.bytes_out:
@@ -62,15 +69,6 @@ def totals(summary: Summary) -> str:
     if summary.extra.get("deleted"):
         text += f"; {summary.extra['deleted']:,} replaced images deleted"
     return text
-
-
-def wrapped(text: str, *, indent: str = "          ") -> str:
-    """Return text in lines no longer than the terminal is wide; 80 where it is none."""
-    import textwrap
-
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    return textwrap.fill(text, width=max(40, width), subsequent_indent=indent, break_long_words=False,
-                         break_on_hyphens=False)
 
 
 class Progress:
@@ -86,10 +84,11 @@ class Progress:
     def __enter__(self) -> Self:
         if self._wanted and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                            TextColumn("left"), TimeRemainingColumn(),
                             console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("pictures", total=self._total)
@@ -133,11 +132,10 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
             if as_json:
                 print_json(values)
             else:
-                well = not outcome.failed and outcome.code not in ("interrupted", "stopped")
-                if verbose or (not well and (outcome.status is not Status.PLANNED or shown < EXAMPLES)) or (
-                        well and not quiet and shown < EXAMPLES):
+                unsent = outcome.code in ("interrupted", "stopped")  # the totals say how many; each says nothing new
+                if verbose or outcome.failed or not (unsent or quiet or shown >= EXAMPLES):
                     shown += 1
-                    progress.say(wrapped(plain(line(values))))
+                    progress.say(wrapped(plain(line(values)), indent=INDENT))
                 else:
                     left_out += 1
             progress.step()
@@ -149,9 +147,9 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
     elif not quiet or summary.exit_code:
         if left_out and not quiet:
             click.echo(f"… and {left_out:,} more; --verbose or --json lists every one")
-        click.echo(wrapped(totals(summary), indent="  "))
+        click.echo(wrapped(totals(summary)))
         for remark in remarks(summary):
-            click.echo(wrapped(plain(remark), indent="  "), err=True)
+            click.echo(wrapped(plain(remark)), err=True)
     return summary
 
 
@@ -192,12 +190,12 @@ def _interruptible(run: Run) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            import os
-
+            if sys.stderr.isatty():
+                _say_now("\x1b[?25h\n")  # the bar had hidden the cursor
             # every intent is in the ledger already: the next run looks up what became of it
             os._exit(130)
         asked = True
-        click.echo("\nStopping: what is in flight is finished and written down. Once more stops at once.", err=True)
+        _say_now("\nStopping: what is in flight is finished and written down.\nOnce more stops at once.\n")
         run.stop("interrupted")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -206,3 +204,9 @@ def _interruptible(run: Run) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say_now(text: str) -> None:
+    """Write to standard error from a signal handler, which may have come in the middle of another write to it."""
+    with suppress(OSError):
+        os.write(2, text.encode("ascii"))

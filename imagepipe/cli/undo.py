@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from imagepipe.cli.common import open_ledger, open_store, quiet_logging
-from imagepipe.cli.settings import access_options, option
+from imagepipe.cli.common import open_ledger, open_store, quiet_logging, wrapped
+from imagepipe.cli.settings import Sectioned, access_options, option
 from imagepipe.errors import ExitCode
 
 
-@click.command("undo")
+@click.command("undo", cls=Sectioned, short_help="Delete exactly what a run created.")
 @click.argument("run", required=False)
 @access_options
 @option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -21,7 +21,7 @@ from imagepipe.errors import ExitCode
 @option("-v", "--verbose", is_flag=True, help="Say what goes on behind.")
 def command(run: str | None, **options: Any) -> ExitCode:
     """Delete exactly the images that a run created, after showing them. Without RUN: the last one."""
-    from imagepipe.cli.show import print_json, wrapped
+    from imagepipe.cli.show import print_json
     from imagepipe.plain import plain
     from imagepipe.undo import last_run, undo, undoable
 

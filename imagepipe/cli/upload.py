@@ -18,8 +18,10 @@ from imagepipe.cli.common import (
     sending,
     shaping_of,
     showing,
+    wrapped,
 )
 from imagepipe.cli.settings import (
+    Sectioned,
     access_options,
     option,
     running_options,
@@ -30,7 +32,7 @@ from imagepipe.cli.settings import (
 from imagepipe.errors import ExitCode
 
 
-@click.command("upload")
+@click.command("upload", cls=Sectioned, short_help="Put pictures into a store, each exactly once.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @access_options
 @source_options
@@ -82,22 +84,28 @@ def _pruning(options: dict[str, Any]) -> Any:
 def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int | None:
     """Say in one line what will be done, and ask on a terminal; return how many rows there are, where that is known."""
     from imagepipe.asset import Asset
+    from imagepipe.cli.show import counted
     from imagepipe.inputs import assets_from
     from imagepipe.pipeline import product_of
     from imagepipe.plain import plain
 
     if "-" in sources:
         return None
-    total, products = 0, set()
+    total, pictures, bad, products = 0, 0, 0, set()
     for item in assets_from(list(sources), needs_product=True, **reading(options)):
         total += 1
         if isinstance(item, Asset):
+            pictures += 1
             products.add(product_of(item))
+        else:
+            bad += item.failed
     if options["quiet"] or options["as_json"]:
         return total
-    others = "are left and added to" if options["existing"] == "add" else "are left alone"
-    click.echo(plain(f"Upload {total:,} pictures of {len(products):,} products to {where}; products with other images "
-                     f"{others}."), err=True)
-    if sys.stdin.isatty() and sys.stderr.isatty() and not options["yes"] and not options["sandbox"]:
+    others = ("other images there stay" if options["existing"] == "add" else
+              "products that hold other images are left alone")
+    unusable = f"; {bad:,} further {'rows' if bad > 1 else 'row'} cannot be used" if bad else ""
+    what = f"{counted(pictures, 'picture')} of {counted(len(products), 'product')}"
+    click.echo(wrapped(plain(f"Upload {what} to {where}; {others}{unusable}.")), err=True)
+    if pictures and sys.stdin.isatty() and sys.stderr.isatty() and not options["yes"] and not options["sandbox"]:
         click.confirm("Go on?", abort=True, err=True)
     return total

@@ -18,8 +18,10 @@ from imagepipe.cli.common import (
     sending,
     shaping_of,
     showing,
+    wrapped,
 )
 from imagepipe.cli.settings import (
+    Sectioned,
     access_options,
     option,
     running_options,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from imagepipe.stores import Store
 
 
-@click.command("verify")
+@click.command("verify", cls=Sectioned, short_help="Compare the store with the ledger.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 @option("--download", is_flag=True, help="Fetch each picture and compare it with what was sent.")
 @option("--repair", is_flag=True, help="Send what is missing; needs the SOURCE.")
@@ -69,7 +71,7 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
 
 
 def _compare(store: Store, ledger: Ledger, products: set[int] | None, options: dict[str, Any]) -> ExitCode:
-    from imagepipe.cli.show import print_json, wrapped
+    from imagepipe.cli.show import print_json
     from imagepipe.errors import StopRun
     from imagepipe.plain import plain
     from imagepipe.stores.downloads import downloader
@@ -86,7 +88,7 @@ def _compare(store: Store, ledger: Ledger, products: set[int] | None, options: d
                 what = ", ".join(finding.keys) or finding.name
                 why = f": {finding.reason}" if finding.reason else ""
                 click.echo(wrapped(plain(f"{finding.mark} product {finding.product_id}, image {finding.image_id}, "
-                                         f"{what}{why}"), indent="  "))
+                                         f"{what}{why}")))
     except StopRun as error:
         totals.stopped = str(error)
         click.echo(f"imagepipe: {plain(str(error))}", err=True)
