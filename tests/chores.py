@@ -165,3 +165,8 @@ def environment_of_limits() -> tuple[int, int]:
     import resource
 
     return resource.getrlimit(resource.RLIMIT_CPU)[0], resource.getrlimit(resource.RLIMIT_AS)[0]
+
+
+def speak_as_a_c_library() -> None:
+    """Write to standard error below Python, as libtiff does."""
+    os.write(2, b"TIFFReadDirectory: Warning, odd\n")

@@ -498,6 +498,16 @@ def test_what_a_decoder_prints_or_warns_of_stays_out_of_the_results(pair, caplog
     assert "odd picture" in caplog.text
 
 
+@pytest.mark.parametrize(("wanted", "heard"), [("", False), ("1", True)])
+def test_what_a_c_library_says_of_a_picture_is_heard_only_by_those_who_look_for_faults(method, capfd, monkeypatch,
+                                                                                      wanted, heard):
+    monkeypatch.setenv("IMAGEPIPE_WORKER_STDERR", wanted)
+    with make(start_method=method) as workers:
+        workers.submit(chores.speak_as_a_c_library).result(PATIENCE)
+
+    assert ("TIFFReadDirectory" in capfd.readouterr().err) is heard
+
+
 def test_modules_are_found_where_the_parent_finds_them_now(pair, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -79,6 +79,22 @@ def take_leave() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _hush() -> None:
+    """Send what C libraries print about pictures nowhere: libtiff and its like have no other way to speak.
+
+    What Python logs or warns of goes through the channel. `IMAGEPIPE_WORKER_STDERR=1` leaves standard error as
+    it is, to see the last words of an interpreter that dies. In the caller's own process (`jobs=0`, threads)
+    nothing of the kind is possible: there standard error is the caller's.
+    """
+    if os.environ.get("IMAGEPIPE_WORKER_STDERR"):
+        return
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
 def work(sock: socket.socket) -> None:
     """Do one task after another until the parent closes the connection."""
     channel = Channel(sock)
@@ -91,6 +107,7 @@ def work(sock: socket.socket) -> None:
         forward_logs(channel)
         budget.set_keeper(lambda size: _reserve(channel, size))
         channel.send(wire.READY, [])
+        _hush()
         while True:
             _, about = channel.receive()
             _, data = channel.receive()
