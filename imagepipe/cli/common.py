@@ -148,7 +148,9 @@ def reports_of(options: dict[str, Any]) -> list[Any]:
 
 
 def command_line() -> str:
-    """Return the command as it was typed."""
+    """Return the command as it was typed, as far as it is text."""
     import shlex
 
-    return shlex.join(["imagepipe", *sys.argv[1:]])
+    from imagepipe.outcome import printable
+
+    return str(printable(shlex.join(["imagepipe", *sys.argv[1:]])))

@@ -11,6 +11,7 @@ from typing import Any
 from imagepipe.asset import Asset
 from imagepipe.errors import LedgerError
 from imagepipe.ledger import Image, Ledger, Place
+from imagepipe.outcome import printable
 
 log = logging.getLogger("imagepipe")
 
@@ -84,9 +85,9 @@ class Records:
 
 
 def without_secrets(address: str) -> str:
-    """Return an address without what may be secret in it; paths are returned as they are."""
+    """Return an address without what may be secret in it; a path as the ledger can keep it, whatever its bytes."""
     if "://" not in address:
-        return address
+        return str(printable(address))
     from imagepipe.sources import shown_url
 
-    return shown_url(address)
+    return str(printable(shown_url(address)))
