@@ -159,8 +159,8 @@ def heif() -> Iterator[Cell]:
                         lambda array=array, bits=bits: avif(turned(array, 6), bitdepth=bits, exif=exif(6)), "jpeg",
                         SCENE)
     yield exact("AVIF, alpha", lambda: avif(HOLES), "png", HOLES, near=12)
-    yield converted("AVIF in motion", avif_in_motion, "webp",
-                    np.concatenate([PALETTE[frame] for frame in make.moving()]), frames=3)
+    yield exact("AVIF in motion", avif_in_motion, "webp",
+                np.concatenate([PALETTE[frame] for frame in make.moving()]), frames=3, near=11)
     yield converted("AVIF over the edge", lambda: avif(SCENE), "jpeg", SCENE, settings={"max_edge": 30})
     yield refused("AVIF, cut", lambda: avif(SCENE)[:-200], "corrupt")
 

@@ -55,8 +55,10 @@ class Fitting:
         data, facts = fitted.data, self.facts
         header = codecs.read_header(data, fitted.format)
         asset = self.asset
+        # encoders of animations mark what did not change as transparent, which shows nothing
+        shows_holes = header.has_alpha and not all(is_opaque(frame.image) for frame in self.pixels.frames)
         changes = replace(facts, format=fitted.format, width=header.width, height=header.height, frames=header.frames,
-                          has_alpha=header.has_alpha, bit_depth=header.bit_depth, orientation=1)
+                          has_alpha=shows_holes, bit_depth=header.bit_depth, orientation=1)
         same = self._is_same(fitted)
         asset = asset.evolve(data=data, pixels=None, facts=changes, lossless=asset.lossless and same)
         sentences = notes(fitted, self.facts, self.received, self._came_as(), self.limits.max_bytes, exact=same)
