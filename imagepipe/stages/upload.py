@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagepipe import marker
-from imagepipe.asset import Asset, Delivery, Received, Target
+from imagepipe.asset import Asset, Delivery, Received
 from imagepipe.errors import (
     ConfigurationError,
     ExitCode,
     ProductFull,
-    ProductNotFound,
     Rejected,
     Skip,
     SourceError,
@@ -24,15 +22,15 @@ from imagepipe.errors import (
 )
 from imagepipe.ledger import Image, Ledger, Place
 from imagepipe.outcome import Outcome, Status
-from imagepipe.pipeline import failure
-from imagepipe.sources import Apart
 from imagepipe.stores import Store, StoreImage
 from imagepipe.stores import Upload as Sending
+from imagepipe.stores.admission import Admission
 from imagepipe.stores.finishing import Finisher
 from imagepipe.stores.posting import Poster
-from imagepipe.stores.products import Product, Products
+from imagepipe.stores.products import Product, Products, no_such_product
 from imagepipe.stores.records import Records, without_secrets
 from imagepipe.stores.settle import WAITS, Request, Settler
+from imagepipe.stores.statements import Statements, differences, stated_changes
 
 MAX_IMAGES = 1000  #: A product holds no more (https://developer.bigcommerce.com, "Create a product image").
 
@@ -47,13 +45,11 @@ class _State:
         self.settler = Settler(self.products, upload.sleep, upload.waits)
         self.poster = Poster(upload.store, self.records, self.products, self.settler, upload.attempts, upload.waits,
                              upload.sleep, self.surplus)
+        self.admission = Admission(self.products, upload.existing)
+        self.statements = Statements(self.products, self.records)
         self.finisher = Finisher(upload.store, self.records, self.products, upload.max_delete)
-        self.lock = threading.Lock()
         self.settled = False
         self.other_settings = 0
-        self.had_images: set[int] = set()
-        self.apart = Apart()
-        self.keys: dict[int, set[str]] = {}  # the places that the source names, by product
 
 
 @dataclass(frozen=True)
@@ -106,47 +102,14 @@ class Upload:
                 state.settler.settle_open()
         products.resolve(asset.target.sku for asset in assets
                          if asset.target.product_id is None and asset.target.sku is not None)
-        addressed = [self._addressed(asset) for asset in assets]
+        addressed = [self._state.admission.addressed(asset) for asset in assets]
         if self.repair:
             products.look_at(item.target.product_id or 0 for item in addressed if isinstance(item, Asset))
         etags = self._etags([item for item in addressed if isinstance(item, Asset)])
         decided = [self._if_unchanged(item, etags) if isinstance(item, Asset) else item for item in addressed]
         wanted = (item.target.product_id for item in decided if isinstance(item, Asset) and item.delivery is None)
         products.look_at(id_ for id_ in wanted if id_ is not None)
-        return [self._accepted(item) if isinstance(item, Asset) else item for item in decided]
-
-    def _addressed(self, asset: Asset) -> Asset | Outcome:
-        """Return the asset with its product's id and its turn there, or why it has none."""
-        target = asset.target
-        if target.product_id is not None:
-            return self._counted(asset, self._state.products[target.product_id])
-        if target.sku is None:
-            return failure(asset, SourceError("it is not said which product this belongs to: give a product_id or sku "
-                                              "column, --product-id, --sku or --match", "no_target"), "Upload")
-        product_id = self._state.products.id_of(target.sku)
-        if product_id is None:
-            near = self._state.products.nearest_sku(target.sku)
-            hint = f"; the nearest that it has is {near!r}" if near else ""
-            return failure(asset, SourceError(f"the store has no product or variant with the SKU {target.sku!r}{hint}",
-                                              "unknown_sku"), "Upload")
-        return self._counted(asset.evolve(target=replace(target, product_id=product_id)),
-                             self._state.products[product_id])
-
-    def _counted(self, asset: Asset, product: Product) -> Asset:
-        """Return the asset with its position in its product, which can have one thumbnail row."""
-        with self._state.lock:  # not the product's own lock, which is held while one of its pictures is sent
-            # a SKU and an id may lead to one product, where a key means one place
-            told = self._state.apart(replace(asset, target=replace(asset.target, sku=None)))
-            asset = replace(asset, key=told.key, notes=told.notes)
-            order, product.rows = product.rows, product.rows + 1
-            self._state.keys.setdefault(product.id, set()).add(without_secrets(asset.place))
-            if asset.target.is_thumbnail:
-                if product.thumbnail_row not in (None, asset.source):
-                    return asset.evolve(target=replace(asset.target, is_thumbnail=None), order=order,
-                                        warning="second_thumbnail",
-                                        note=f"not made the thumbnail, as {product.thumbnail_row} is")
-                product.thumbnail_row = asset.source
-        return replace(asset, order=order)
+        return [self._state.admission.accepted(item) if isinstance(item, Asset) else item for item in decided]
 
     def _etags(self, assets: Sequence[Asset]) -> dict[str, str]:
         """Return the ETags of the addresses that were uploaded from before, without fetching what is there."""
@@ -184,7 +147,7 @@ class Upload:
             if self.redo:
                 return asset
         known = asset.evolve(received=None)
-        changes = self._may_say(asset, place.image_id, _stated_changes(asset.target, place))
+        changes = self._state.statements.hold(asset, place.image_id, stated_changes(asset.target, place))
         if changes:
             delivery = Delivery(image_id=place.image_id, action="update", sha256=None)
             return known.evolve(delivery=delivery, note=f"only {', '.join(changes)} changed")
@@ -200,18 +163,6 @@ class Upload:
                 self._state.products.list_all(product)
             return place.image_id in product.images or not product.exists
 
-    def _accepted(self, asset: Asset) -> Asset | Outcome:
-        """Return the asset, or why its product cannot take it."""
-        product = self._state.products[asset.target.product_id or 0]
-        if not product.exists:
-            return failure(asset, _no_such_product(product.id), "Upload")
-        if product.listed and self._state.products.foreign(product):
-            if self.existing == "skip":
-                return Outcome(asset, Status.SKIPPED, "Upload", "the product already holds images that are not ours "
-                               "(--existing skip)", "has_images")
-            self._state.had_images.add(product.id)
-        return asset
-
     # -- one picture ---------------------------------------------------------------------------
 
     def __call__(self, asset: Asset, /) -> Asset:
@@ -222,7 +173,7 @@ class Upload:
         product = self._state.products[asset.target.product_id or 0]
         with product.lock:
             if not product.exists:
-                raise _no_such_product(product.id)
+                raise no_such_product(product.id)
             if asset.delivery is not None:
                 return self._update(product, asset, asset.delivery.image_id or 0)
             asset = _hashed(asset)
@@ -303,10 +254,10 @@ class Upload:
         if self.recording:
             stated = {}
         elif place is not None and place.image_id == image_id:
-            stated = _stated_changes(asset.target, place)
+            stated = stated_changes(asset.target, place)
         else:
-            stated = _differences(asset.target, image) if image else {}
-        changes = self._may_say(asset, image_id, stated)
+            stated = differences(asset.target, image) if image else {}
+        changes = self._state.statements.hold(asset, image_id, stated)
         # what the store does not show yet is not said to have been sent: a run that is cut off leaves it to the next
         shown = replace(asset.target, sort_order=None if "sort_order" in stated else asset.target.sort_order,
                         description=None if "description" in stated else asset.target.description)
@@ -323,7 +274,8 @@ class Upload:
         """Change what the store shows of an image, without sending it."""
         place = self._state.records.place(asset)
         if changes is None:
-            changes = self._may_say(asset, image_id, _stated_changes(asset.target, place) if place else {}, look=True)
+            stated = stated_changes(asset.target, place) if place else {}
+            changes = self._state.statements.hold(asset, image_id, stated, look=True)
             if not changes:
                 raise Skip(f"unchanged since it was uploaded as image {image_id}", "already_uploaded")
         said = {name: value for name, value in changes.items() if name != "is_thumbnail"}
@@ -342,26 +294,6 @@ class Upload:
         if place is not None:
             self.ledger.point(replace(place, run=self.run, **said))
         return asset.evolve(delivery=delivery)
-
-    def _may_say(self, asset: Asset, image_id: int, stated: dict[str, Any], *, look: bool = False) -> dict[str, Any]:
-        """Return which statements of a place hold for the image that it shows.
-
-        Where another place shows it first, those are the thumbnail, and a description if there is
-        none: no place has stated one, nor does the store show one, as far as it was looked at.
-        """
-        product = self._state.products[asset.target.product_id or 0]
-        if product.shows(without_secrets(asset.place), asset.order, image_id):
-            return stated
-        said = {"is_thumbnail": True} if stated.get("is_thumbnail") else {}
-        if not stated.get("description") or any(place.description for place in self._state.records.places(product.id)
-                                                if place.image_id == image_id):
-            return said
-        if look and image_id not in product.images:
-            self._state.products.list_all(product)
-        image = product.images.get(image_id)
-        if (image is None and look) or (image is not None and image.description):
-            return said
-        return {**said, "description": stated["description"]}
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -445,7 +377,7 @@ class Upload:
     def gone(self) -> list[Place]:
         """Return the places, of products that the source names, that it no longer names."""
         found = []
-        for product_id, keys in sorted(self._state.keys.items()):
+        for product_id, keys in sorted(self._state.admission.keys.items()):
             found += [place for place in self._state.records.places(product_id) if place.key not in keys]
         return found
 
@@ -457,17 +389,13 @@ class Upload:
         """Return what the summary of a run should say beside its counts."""
         state, finisher = self._state, self._state.finisher
         return {"deleted": finisher.deleted, "not_deleted": finisher.not_deleted,
-                "other_settings": state.other_settings, "products_with_other_images": len(state.had_images),
+                "other_settings": state.other_settings, "products_with_other_images": len(state.admission.had_images),
                 "surplus": list(state.surplus), "unfinished": list(finisher.unfinished)}
 
     @property
     def unfinished(self) -> ExitCode:
         """What the run's exit code has to say of what was left undone after the last pictures."""
         return self._state.finisher.exit_code
-
-
-def _no_such_product(product_id: int) -> ProductNotFound:
-    return ProductNotFound(f"the store has no product {product_id}; check the id in the store's product list")
 
 
 def _hashed(asset: Asset) -> Asset:
@@ -482,17 +410,3 @@ def _hashed(asset: Asset) -> Asset:
 def _planned(asset: Asset, action: str) -> Delivery:
     return Delivery(action=action, size=len(asset.data) if asset.data is not None else None,
                     sha256=hashlib.sha256(asset.data).hexdigest() if asset.data is not None else None)
-
-
-def _stated_changes(target: Target, place: Place) -> dict[str, Any]:
-    """Return what is stated now and was not when the place was last sent."""
-    return {name: value for name in ("sort_order", "is_thumbnail", "description")
-            if (value := getattr(target, name)) is not None and value != getattr(place, name)
-            and not (name == "is_thumbnail" and not value)}
-
-
-def _differences(target: Target, image: StoreImage) -> dict[str, Any]:
-    """Return what is stated and the store shows otherwise."""
-    return {name: value for name in ("sort_order", "is_thumbnail", "description")
-            if (value := getattr(target, name)) is not None and value != getattr(image, name)
-            and not (name == "is_thumbnail" and not value)}

@@ -183,3 +183,8 @@ class Products:
                 self.ledger.learn(Image(self.identity, product.id, id_, source_sha256,
                                         name=listed.image_file if listed else "", run=self.run))
         return []
+
+
+def no_such_product(product_id: int) -> ProductNotFound:
+    """Return the error for a product that the store does not have."""
+    return ProductNotFound(f"the store has no product {product_id}; check the id in the store's product list")

@@ -1,0 +1,72 @@
+"""Which product each row belongs to, in which turn, and whether that product takes it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from imagepipe.asset import Asset
+from imagepipe.errors import SourceError
+from imagepipe.outcome import Outcome, Status
+from imagepipe.pipeline import failure
+from imagepipe.sources import Apart
+from imagepipe.stores.products import Product, Products, no_such_product
+from imagepipe.stores.records import without_secrets
+
+
+@dataclass(eq=False)
+class Admission:
+    """Admits the rows of one run, in input order, before anything is read."""
+
+    products: Products
+    existing: Literal["add", "skip"]  #: For products that hold images which are not ours.
+    had_images: set[int] = field(default_factory=set)  #: Products that do.
+    keys: dict[int, set[str]] = field(default_factory=dict)  #: The places that the source names, by product.
+    _apart: Apart = field(default_factory=Apart)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def addressed(self, asset: Asset) -> Asset | Outcome:
+        """Return the asset with its product's id and its turn there, or why it has none."""
+        target = asset.target
+        if target.product_id is not None:
+            return self._counted(asset, self.products[target.product_id])
+        if target.sku is None:
+            return failure(asset, SourceError("it is not said which product this belongs to: give a product_id or sku "
+                                              "column, --product-id, --sku or --match", "no_target"), "Upload")
+        product_id = self.products.id_of(target.sku)
+        if product_id is None:
+            near = self.products.nearest_sku(target.sku)
+            hint = f"; the nearest that it has is {near!r}" if near else ""
+            return failure(asset, SourceError(f"the store has no product or variant with the SKU {target.sku!r}{hint}",
+                                              "unknown_sku"), "Upload")
+        return self._counted(asset.evolve(target=replace(target, product_id=product_id)),
+                             self.products[product_id])
+
+    def _counted(self, asset: Asset, product: Product) -> Asset:
+        """Return the asset with its position in its product, which can have one thumbnail row."""
+        with self._lock:  # not the product's own lock, which is held while one of its pictures is sent
+            # a SKU and an id may lead to one product, where a key means one place
+            told = self._apart(replace(asset, target=replace(asset.target, sku=None)))
+            asset = replace(asset, key=told.key, notes=told.notes)
+            order, product.rows = product.rows, product.rows + 1
+            self.keys.setdefault(product.id, set()).add(without_secrets(asset.place))
+            if asset.target.is_thumbnail:
+                if product.thumbnail_row not in (None, asset.source):
+                    return asset.evolve(target=replace(asset.target, is_thumbnail=None), order=order,
+                                        warning="second_thumbnail",
+                                        note=f"not made the thumbnail, as {product.thumbnail_row} is")
+                product.thumbnail_row = asset.source
+        return replace(asset, order=order)
+
+    def accepted(self, asset: Asset) -> Asset | Outcome:
+        """Return the asset, or why its product cannot take it."""
+        product = self.products[asset.target.product_id or 0]
+        if not product.exists:
+            return failure(asset, no_such_product(product.id), "Upload")
+        if product.listed and self.products.foreign(product):
+            if self.existing == "skip":
+                return Outcome(asset, Status.SKIPPED, "Upload", "the product already holds images that are not ours "
+                               "(--existing skip)", "has_images")
+            self.had_images.add(product.id)
+        return asset
