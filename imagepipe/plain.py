@@ -53,6 +53,37 @@ def public_url(location: str) -> str:
     return f"{shown}?{query}" if harmless else shown
 
 
+def guarded(text: str) -> str:
+    """Return a text as a cell of a CSV file that no spreadsheet runs as a formula.
+
+    An apostrophe is put before a text of which any line begins, after spaces, with one of
+    ``= + - @`` (of ASCII or full width) or a tab (OWASP, "CSV Injection"), and before one that
+    would else be taken for guarded when it is read again.
+
+    >>> guarded("=HYPERLINK(1)"), guarded("a - b"), guarded("'=1")
+    ("'=HYPERLINK(1)", 'a - b', "''=1")
+    """
+    return f"'{text}" if _is_risky(text.lstrip("'")) else text
+
+
+def _is_risky(text: str) -> bool:
+    return text[:1] in ("\t", "\r", "\n") or any(
+        line.lstrip(" \xa0\u3000")[:1] in _FORMULA and line.strip() for line in text.splitlines())
+
+
+#: What a formula begins with. Spreadsheets of East Asia take the full-width forms as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def unguarded(cell: str) -> str:
+    """Return the text that `guarded` made a cell of.
+
+    >>> unguarded("'=HYPERLINK(1)"), unguarded("'tis"), unguarded("''=1")
+    ('=HYPERLINK(1)', "'tis", "'=1")
+    """
+    return cell[1:] if cell[:1] == "'" and _is_risky(cell.lstrip("'")) else cell
+
+
 def size(count: int) -> str:
     """Return a number of bytes for people.
 

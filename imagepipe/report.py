@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from imagepipe.errors import ConfigurationError, ImagepipeError
 from imagepipe.outcome import Status
-from imagepipe.plain import plain, size
+from imagepipe.plain import guarded, plain, size
 
 
 class Report(Protocol):
@@ -32,6 +32,10 @@ class Report(Protocol):
 
     def close(self, summary: dict[str, Any]) -> None:
         """Put the report in its place. Raises `ImagepipeError` where that cannot be done."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing of a report that was not closed."""
         ...
 
 
@@ -92,12 +96,15 @@ class _File:
             self._temporary.chmod(0o644)  # `mkstemp` lets nobody else read it
             self._temporary.replace(self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self.file.close()
-            with contextlib.suppress(OSError):
-                self._temporary.unlink()
-            raise ImagepipeError(f"the report {self.path} could not be written: {error.strerror}; "
-                                 "'imagepipe report' writes it again from the ledger") from error
+            self.discard()
+            raise ImagepipeError(f"the report {self.path} could not be written: {error.strerror}; after an upload, "
+                                 "'imagepipe report --out FILE' writes it from the ledger") from error
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
 
 
 class _Jsonl(_File):
@@ -114,7 +121,7 @@ class _Jsonl(_File):
 COLUMNS = ("image", "product_id", "sku", "sort_order", "is_thumbnail", "description", "key", "status", "action", "code",
            "reason", "retry", "warnings", "notes", "manifest", "row_number", "output", "format", "width", "height",
            "frames", "bytes_in", "bytes_out", "source_sha256", "sha256", "lossless", "image_id", "url", "duplicate_of",
-           "similar_to", "attempts", "seconds")
+           "similar_to", "stage", "attempts", "seconds", "row", "run_id", "type", "schema")
 
 
 class _Csv(_File):
@@ -126,28 +133,19 @@ class _Csv(_File):
         self._writer.writerow(COLUMNS)
 
     def row(self, line: dict[str, Any], preview: bytes | None) -> None:
-        self._writer.writerow([guarded(line.get(column)) for column in COLUMNS])
+        self._writer.writerow([_cell(line.get(column)) for column in COLUMNS])
 
 
-def guarded(value: Any) -> str:
-    """Return a value as a cell that no spreadsheet runs as a formula.
-
-    An apostrophe is put before a text of which any line begins, after spaces, with one of
-    ``= + - @`` or a tab or carriage return (OWASP, "CSV Injection"). Numbers stay numbers.
-
-    >>> guarded("=HYPERLINK(1)"), guarded(-5), guarded(None), guarded(["a", "b"])
-    ("'=HYPERLINK(1)", '-5', '', 'a; b')
-    """
+def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(value)
-    text = "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    risky = any(line.lstrip(" \xa0\u3000")[:1] in ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-                and line.strip() for line in text.splitlines() or [""])
-    return f"'{text}" if risky or text[:1] in ("\t", "\r", "\n") else text
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    return guarded("; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
 
 
 _STYLE = """
@@ -234,4 +232,4 @@ def _table_row(line: dict[str, Any], preview: bytes | None) -> str:
             f'<td class="size">{_escape(sizes)}{pixels}</td></tr>\n')
 
 
-__all__ = ["COLUMNS", "Report", "guarded", "writer_for"]
+__all__ = ["COLUMNS", "Report", "writer_for"]

@@ -71,7 +71,8 @@ def _imagepipe(ctx: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and leave with its exit code."""
     try:
-        result = _imagepipe.main(args=arguments, prog_name="imagepipe", standalone_mode=False)
+        typed = sys.argv[1:] if arguments is None else arguments
+        result = _imagepipe.main(args=list(typed), prog_name="imagepipe", standalone_mode=False, obj=typed)
         code = int(result) if isinstance(result, int) else 0
     except click.exceptions.Abort:
         code = ExitCode.INTERRUPTED

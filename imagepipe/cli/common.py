@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from imagepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from imagepipe.api import Shaping
     from imagepipe.ledger import Ledger
+    from imagepipe.report import Report
     from imagepipe.stores import Store
 
 SANDBOX_FOLDER = Path("imagepipe-sandbox")
@@ -138,13 +142,17 @@ def showing(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("as_json", "quiet", "verbose", "no_progress")}
 
 
-def reports_of(options: dict[str, Any]) -> list[Any]:
-    """Return a writer for each report that is asked for."""
-    if not options["reports"]:
+def reports_of(stack: ExitStack, paths: Sequence[str]) -> list[Report]:
+    """Return a writer for each report that is asked for; what is not closed leaves nothing behind."""
+    if not paths:
         return []
     from imagepipe.report import writer_for
 
-    return [writer_for(path) for path in options["reports"]]
+    reports = []
+    for path in paths:
+        reports.append(writer_for(path))
+        stack.callback(reports[-1].discard)
+    return reports
 
 
 def command_line() -> str:
@@ -153,4 +161,4 @@ def command_line() -> str:
 
     from imagepipe.outcome import printable
 
-    return str(printable(shlex.join(["imagepipe", *sys.argv[1:]])))
+    return str(printable(shlex.join(["imagepipe", *click.get_current_context().find_root().obj])))

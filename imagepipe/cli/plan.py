@@ -51,6 +51,7 @@ def command(sources: tuple[str, ...], line: int, **options: Any) -> ExitCode:
 
     quiet_logging(options["verbose"])
     with ExitStack() as stack:
+        reports = reports_of(stack, options["reports"])
         common: dict[str, Any] = {"shaping": shaping_of(options), **reading(options), **running(options)}
         if options["sandbox"] or options["base_url"] or (options["store_hash"]
                                                          and os.environ.get("BIGCOMMERCE_ACCESS_TOKEN")):
@@ -58,7 +59,7 @@ def command(sources: tuple[str, ...], line: int, **options: Any) -> ExitCode:
             run = api.plan(list(sources), store, ledger=ledger, **common, **sending(options))
         else:
             run = api.plan(list(sources), **common)
-        summary = show(run, total=None, reports=reports_of(options), **showing(options))
+        summary = show(run, total=None, reports=reports, **showing(options))
         if not options["as_json"] and not options["quiet"]:
             click.echo(wrapped(estimate(summary, line)))
     return summary.exit_code

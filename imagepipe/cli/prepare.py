@@ -30,6 +30,7 @@ def command(sources: tuple[str, ...], out: str, dask: str | None, **options: Any
 
     quiet_logging(options["verbose"])
     with ExitStack() as stack:
+        reports = reports_of(stack, options["reports"])
         executor = None
         if dask:
             try:
@@ -40,4 +41,4 @@ def command(sources: tuple[str, ...], out: str, dask: str | None, **options: Any
             executor = stack.enter_context(client).get_executor(pure=False)
         run = api.prepare_to(out, list(sources), shaping=shaping_of(options), executor=executor, **reading(options),
                              **running(options))
-        return show(run, total=None, reports=reports_of(options), **showing(options)).exit_code
+        return show(run, total=None, reports=reports, **showing(options)).exit_code

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imagepipe.cli.common import there, wrapped
+from imagepipe.cli.common import reports_of, there, wrapped
 from imagepipe.cli.settings import Sectioned, option
 from imagepipe.errors import ConfigurationError, ExitCode
 
@@ -32,7 +32,6 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
     from imagepipe.cli.show import INDENT, line, print_json
     from imagepipe.ledger import Ledger
     from imagepipe.plain import plain
-    from imagepipe.report import writer_for
 
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(there(_path(options)), writing=False))
@@ -42,7 +41,7 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
             raise ConfigurationError(f"the ledger has no run {run!r}" if run else "the ledger has no run yet")
         chosen = runs[0]
         summary = json.loads(chosen["summary"]) if chosen["summary"] else None
-        writers = [writer_for(path) for path in out]
+        writers = reports_of(stack, out)
         counts: dict[str, int] = {}
         for values, preview in ledger.inputs(chosen["id"]):
             counts[values["status"]] = counts.get(values["status"], 0) + 1

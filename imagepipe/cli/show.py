@@ -21,6 +21,7 @@ import click
 
 from imagepipe.api import Run
 from imagepipe.cli.common import wrapped
+from imagepipe.errors import ExitCode, ImagepipeError
 from imagepipe.outcome import Status, Summary
 from imagepipe.plain import plain, size
 
@@ -33,6 +34,9 @@ def line(values: dict[str, Any]) -> str:
     status, reason = values["status"], values["reason"]
     to = values["sku"] or (f"product {values['product_id']}" if values["product_id"] else "")
     head = f"{status:<8}  {values['source']}"
+    named = f"{values['image']} "
+    if reason and reason.startswith(named):
+        reason = f"this {reason.removeprefix(named)}"  # its name is before it on the line
     if reason and values["manifest"] and reason.startswith(values["manifest"]):
         return f"{status:<8}  {reason}"  # it names the row by itself
     if reason and status in (Status.FAILED, Status.SKIPPED, Status.PLANNED):
@@ -141,7 +145,11 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
             progress.step()
     summary = run.summary
     for report in reports:
-        report.close(summary.to_dict())
+        try:
+            report.close(summary.to_dict())
+        except ImagepipeError as error:  # the pictures are where they belong; only the file is not
+            click.echo(wrapped(plain(f"imagepipe: {error}")), err=True)
+            summary.require(ExitCode.TRY_AGAIN)
     if as_json:
         print_json(summary.to_dict())
     elif not quiet or summary.exit_code:

@@ -52,13 +52,14 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
 
     quiet_logging(options["verbose"])
     with ExitStack() as stack:
+        reports = reports_of(stack, options["reports"])
         store, ledger, where = open_store(stack, options)
         total = _ask(sources, where, options)
         run = api.upload(list(sources), store, ledger=ledger, shaping=shaping_of(options), command=command_line(),
                          prune=_pruning(options), **reading(options), **sending(options), **running(options))
         if ledger != "none" and not options["quiet"]:
             click.echo(f"Ledger: {ledger or api.default_ledger(store.identity)}", err=True)
-        summary = show(run, total=total, reports=reports_of(options), **showing(options))
+        summary = show(run, total=total, reports=reports, **showing(options))
         if options["sandbox"] and not options["as_json"] and not options["quiet"]:
             click.echo("See the store in a browser: imagepipe sandbox", err=True)
     return summary.exit_code

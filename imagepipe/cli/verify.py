@@ -121,9 +121,11 @@ def _repair(store: Store, path: str | None, sources: tuple[str, ...], options: d
     from imagepipe import api
     from imagepipe.cli.show import show
 
-    run = api.upload(list(sources), store, ledger=path, shaping=shaping_of(options), command=command_line(),
-                     **{**sending(options), "repair": True}, **reading(options), **running(options))
-    return show(run, total=None, reports=reports_of(options), **showing(options)).exit_code
+    with ExitStack() as stack:
+        reports = reports_of(stack, options["reports"])
+        run = api.upload(list(sources), store, ledger=path, shaping=shaping_of(options), command=command_line(),
+                         **{**sending(options), "repair": True}, **reading(options), **running(options))
+        return show(run, total=None, reports=reports, **showing(options)).exit_code
 
 
 def _adopt(store: Store, ledger: Ledger, sources: tuple[str, ...], options: dict[str, Any]) -> ExitCode:

@@ -139,7 +139,8 @@ def of_line(line: Line, reader: RowReader, shown: str) -> Iterator[Item]:
             raise ValueError(line.fault)
         row = parse_json(line.text)
     except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        said = ("it is nested too deeply" if isinstance(error, RecursionError) else
+                "a number has too many digits" if "digits" in str(error) else str(error))
         yield refused(SourceError(f"{where} is not JSON that can be used: {plain(said)}"), where,
                       origin=Origin(reader.manifest, line.number))
         return

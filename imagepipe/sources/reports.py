@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagepipe.asset import Origin
-from imagepipe.plain import plain
+from imagepipe.plain import plain, unguarded
 from imagepipe.sources.values import absent, whole
 
 REPORTED = ("product_id", "sku", "sort_order", "is_thumbnail", "description", "key")
@@ -49,6 +49,4 @@ def bad_row(line: Mapping[str, Any]) -> str | None:
 
 def _without_guard(value: Any) -> Any:
     """Return a cell without the apostrophe that keeps spreadsheets from running it as a formula."""
-    if isinstance(value, str) and value.startswith("'") and value[1:].lstrip(" \t\r\n\xa0")[:1] in ("=", "+", "-", "@"):
-        return value[1:]
-    return value
+    return unguarded(value) if isinstance(value, str) else value
