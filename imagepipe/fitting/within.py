@@ -24,7 +24,7 @@ from imagepipe.fitting.curve import ENCODES, Curve, Found, search
 __all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "overhead", "share_of", "smooth"]
 
 _WHOLE = 1 << 14  # pixels up to which a picture is its own sample: half of it would say little
-_LARGEST, _LEAST = 3 << 17, 1 << 16  # pixels of a sample
+_LARGEST, _LEAST = 3 << 17, 1 << 17  # pixels of a sample, which is a quarter of the picture, or at most half
 _HEADERS = {"progressive": 700, "optimised": 650, "plain": 620}  # of a colour JPEG, tables included, in bytes
 _GREY_HEADERS = 350
 _CODED = 1.06  # how much larger a JPEG is with the tables of the standard, roughly
@@ -113,7 +113,7 @@ class _Jpeg:
         self.about = metadata_to_write(pixels)
         self.extra = sum(map(len, self.about.values())) + len(self.icc or b"")
         count = self.image.width * self.image.height
-        self.sample = strips(self.image, max(_LEAST, min(count // 4, _LARGEST), min(count // 2, _LEAST))
+        self.sample = strips(self.image, max(min(count // 2, _LEAST), min(count // 4, _LARGEST))
                              ) if count > _WHOLE else self.image
         self.share = 1.0 if self.sample is self.image else _units(self.image) / _units(self.sample)
         self.chroma = default_subsampling(100, pixels.subsampling) if allowed.high >= FINE_CHROMA else "4:2:0"
