@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
-
-from imagepipe.plain import plain
+from urllib.parse import quote
 
 
 class NoConnection(Exception):
@@ -44,17 +44,31 @@ class TooMuch(Nonsense):
 class Secret:
     """A text that is sent and never shown."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_pattern", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
+        forms = dict.fromkeys((text, quote(text, safe="")))
+        self._pattern = re.compile("|".join(map(re.escape, forms)) if text else r"(?!)", re.IGNORECASE)
 
     def reveal(self) -> str:
         return self._text
 
     def hide(self, text: str) -> str:
-        """Return `text` without the secret, where it holds it."""
-        return text.replace(self._text, "***") if self._text else text
+        """Return `text` without the secret, where it holds it: as it is, percent-encoded, in any case."""
+        return self._pattern.sub("***", text)
+
+    def blank(self, data: bytes, before: bytes = b"") -> bytes:
+        """Return `data` with asterisks for the bytes of the secret; it may have begun in what came `before`.
+
+        A secret of fewer than eight characters is left, as it could be a word of any protocol.
+        """
+        secret = self._text.encode()
+        if len(secret) < 8:
+            return data
+        before = before[-(len(secret) - 1):]
+        whole = before + data
+        return whole.replace(secret, b"*" * len(secret))[len(before):] if secret in whole else data
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -91,7 +105,7 @@ def unpacker(encoding: str, cap: int) -> Callable[[bytes | None], bytes]:
     if encoding in ("", "identity"):
         return lambda piece: piece or b""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Nonsense(f"the answer is packed in an unknown way ({plain(encoding)[:20]})")
+        raise Nonsense("the answer is packed in an unknown way")  # its name is the other side's word
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: finds out whether it is gzip or zlib
     size, touched = 0, False  # no body at all is well: a 204 may name an encoding
 

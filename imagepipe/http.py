@@ -2,7 +2,16 @@
 
 Nothing is repeated here, no redirect is followed, no cookie kept. An answer is read to its end
 under a size cap, before and after decompression. What the library raises becomes `NoConnection`
-(nothing was sent) or `BrokenOff` (something may have arrived), in one place.
+(nothing was sent) or `BrokenOff` (something may have arrived), in one place, in words of ours: the
+library's quote what the other side sent.
+
+The library logs for itself, under `httpcore`, at DEBUG only and nothing unless somebody asks for
+it. That shows hosts, and the head of each answer as it came, but no request's headers or address.
+The token, and a proxy's password, are blanked out of all that comes in over connections made here,
+so a store or proxy that tells them back does not get them into that log either. What else an
+answer's head holds does stand there, such as the signed address that a picture's host redirects
+to: to look into what goes on, turn on the logger `imagepipe` alone, which shows no secret at any
+level. A caller's own client logs what it likes.
 
 httpx2 continues httpx under the same names: to swap, change the two imports.
 """
@@ -11,9 +20,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import re
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -23,7 +35,6 @@ import httpx
 
 from imagepipe.answer import Answer, BrokenOff, NoConnection, Secret, TooMuch, unpacker
 from imagepipe.deadlines import Deadline, Line, Pace, Resolve, deadline_of
-from imagepipe.plain import plain
 
 BaseTransport = httpx.BaseTransport
 MockTransport = httpx.MockTransport
@@ -33,20 +44,37 @@ Response = httpx.Response
 
 # -- below the library: streams with a deadline ----------------------------------------------------
 
+_LONGEST_SECRET = 4096  # bytes; a header that is longer is not taken by servers
+_SECRET = "imagepipe.secret"  # in a request's `extensions`: what its answer must not show
+
+class _Exchange(Deadline):
+    """The end of one exchange, and what its answer must not show."""
+
+    secret: Secret | None = None
+
 
 class _Stream(httpcore.NetworkStream):
-    """A line, as the library wants it."""
+    """A line, as the library wants it. No secret comes in by it: neither one of `hidden` nor of the exchange."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, line: Line, hidden: tuple[Secret, ...] = ()) -> None:
+        self._line, self._hidden = line, hidden
+        self._before = b""  # the end of what came last, where a secret may have begun
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return self._line.receive(max_bytes, deadline_of(timeout))
+            data = self._line.receive(max_bytes, deadline_of(timeout))
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error) or "timed out") from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
+        secret = timeout.secret if isinstance(timeout, _Exchange) else None
+        hidden = self._hidden if secret is None else (secret, *self._hidden)
+        if not hidden:
+            return data
+        before, self._before = self._before, (self._before + data)[-_LONGEST_SECRET:]
+        for one in hidden:
+            data = one.blank(data, before)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
@@ -75,13 +103,13 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.NetworkBackend):
     """Connects, to the addresses that `resolve` gives for a name."""
 
-    def __init__(self, resolve: Resolve | None) -> None:
-        self._resolve = resolve
+    def __init__(self, resolve: Resolve | None, hidden: tuple[Secret, ...] = ()) -> None:
+        self._resolve, self._hidden = resolve, hidden
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
                     socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
         with _connecting():
-            return _Stream(Line.to(host, port, timeout, self._resolve))
+            return _Stream(Line.to(host, port, timeout, self._resolve), self._hidden)
 
 
 @contextlib.contextmanager
@@ -95,13 +123,16 @@ def _connecting() -> Iterator[None]:
 
 
 @functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Return whom we trust; SSL_CERT_FILE and SSL_CERT_DIR add a company's own authority.
-
-    Made once in a process: reading the authorities takes longer than many an upload.
-    """
+def _trusting(*_named: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
+
+def _trusted() -> ssl.SSLContext:
+    """Return whom we trust; SSL_CERT_FILE and SSL_CERT_DIR name a company's own authority.
+
+    Made once for what they name: reading the authorities takes longer than many an upload.
+    """
+    return _trusting(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 class Transport(BaseTransport):
@@ -115,13 +146,19 @@ class Transport(BaseTransport):
     def __init__(self, *, pace: Pace | None = None, connections: int = 4, proxy: str | None = None,
                  resolve: Resolve | None = None) -> None:
         self.pace = pace or Pace()
+        parts = urlsplit(proxy or "")
+        self._proxy = f"http://{parts.netloc.rpartition('@')[2]}" if proxy else None
+        self._proxy_user = unquote(parts.username or "")
+        self._proxy_password = Secret(unquote(parts.password or ""))
+        # as it is sent (RFC 7617), and by itself
+        hidden = (Secret(b64encode(f"{self._proxy_user}:{self._proxy_password.reveal()}".encode()).decode()),
+                  self._proxy_password) if parts.username else ()
         self._settings: dict[str, Any] = {
             "ssl_context": _trusted(),
             "max_connections": 1,
             "keepalive_expiry": 15.0,  # well below what servers allow: a request on a closed connection looks lost
-            "network_backend": _Backend(resolve),
+            "network_backend": _Backend(resolve, hidden),
         }
-        self._proxy = proxy
         self._places = threading.BoundedSemaphore(connections)
         self._free: list[httpcore.ConnectionPool] = []  # each with one connection; the last used comes first
         self._lock = threading.Lock()
@@ -129,10 +166,9 @@ class Transport(BaseTransport):
     def _open(self) -> httpcore.ConnectionPool:
         if self._proxy is None:
             return httpcore.ConnectionPool(**self._settings)
-        parts = urlsplit(self._proxy)
-        auth = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode())
-        return httpcore.HTTPProxy(proxy_url=f"http://{parts.netloc.rpartition('@')[2]}",
-                                  proxy_auth=auth if parts.username else None, **self._settings)
+        # the password is in no variable, which a traceback could show
+        return httpcore.HTTPProxy(proxy_url=self._proxy, **self._settings, proxy_auth=(
+            self._proxy_user.encode(), self._proxy_password.reveal().encode()) if self._proxy_user else None)
 
     def _take(self) -> httpcore.ConnectionPool:
         if not self._places.acquire(timeout=self.pace.pool):
@@ -146,7 +182,8 @@ class Transport(BaseTransport):
         self._places.release()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        deadline = Deadline(self.pace)
+        deadline = _Exchange(self.pace)
+        deadline.secret = request.extensions.get(_SECRET)
         times = {"connect": self.pace.connect, "read": deadline, "write": deadline, "pool": self.pace.pool}
         url = request.url
         pool = self._take()
@@ -232,13 +269,16 @@ def exchange(send: Callable[[httpx.Request], httpx.Response], method: str, url: 
         request = httpx.Request(method, url, headers={"Accept-Encoding": "gzip", **headers}, json=json, data=data,
                                 files=files, extensions=dict(extensions or {}))
     except httpx.InvalidURL:
-        raise BrokenOff("the address is none") from None
+        request = None
+    if request is None:
+        raise BrokenOff("the address is none")
     if secret is not None:
         request.headers[secret[0]] = secret[1].reveal()
+        request.extensions[_SECRET] = secret[1]
     try:
         response = send(request)
         try:
-            return Answer(response.status_code, response.headers, _read(response, cap))
+            return _shown(response, _read(response, cap), None if secret is None else secret[1])
         finally:
             response.close()
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
@@ -251,23 +291,54 @@ def exchange(send: Callable[[httpx.Request], httpx.Response], method: str, url: 
     raise problem
 
 
+def _shown(response: httpx.Response, body: bytes, secret: Secret | None) -> Answer:
+    """Return an answer that does not hold the secret, were it told back, packed or over whatever transport."""
+    headers: httpx.Headers = response.headers
+    if secret is not None:
+        headers = httpx.Headers([(name, secret.hide(value)) for name, value in headers.multi_items()])
+        body = secret.blank(body)
+    return Answer(response.status_code, headers, body)
+
+
 def _problem(error: Exception) -> NoConnection | BrokenOff:
-    """Return what an error of the library means for us."""
-    said = plain(str(error))[:200] or type(error).__name__
+    """Return what an error of the library means for us. Its text is not passed on: it may quote the other side."""
     if isinstance(error, httpx.ConnectTimeout):
         return NoConnection("no connection in time", "timeout")
     if isinstance(error, httpx.PoolTimeout):
         return NoConnection("no connection was free in time", "timeout")
     if isinstance(error, httpx.ProxyError):
+        status = re.match(r"[1-9][0-9]{2}(?![0-9])", str(error))
         # 4xx: wants a password, or forbids it; anything else, it could not connect itself
-        return NoConnection(f"the proxy refuses ({said})", "proxy" if said.startswith("4") else "network")
+        kind = "proxy" if status and status[0].startswith("4") else "network"
+        return NoConnection(f"the proxy refuses{f' ({status[0]})' if status else ''}", kind)
     if isinstance(error, httpx.ConnectError):
-        return NoConnection(said, _kind(error))
+        return NoConnection(_reason(error) or "it did not come about", _kind(error))
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
-        return BrokenOff("the request could not be sent")  # what it says may show a header
+        return BrokenOff("the request could not be sent")
     if isinstance(error, httpx.TimeoutException):
         return BrokenOff("no answer in time", slow=True)
-    return BrokenOff(f"the connection broke off ({said})")
+    if isinstance(error, httpx.RemoteProtocolError):
+        # h11's and httpcore's words for an end that came too early; others are about what was sent instead
+        early = str(error).startswith(("Server disconnected", "peer closed connection"))
+        return BrokenOff("the connection ended before the answer did" if early else "the answer is not one in HTTP")
+    reason = _reason(error)
+    return BrokenOff(f"the connection broke off ({reason})" if reason else "the connection broke off")
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the operating system or the TLS library says was the cause; empty where neither did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate is not good: {cause.verify_message}"  # of a fixed set, with the name we asked for
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS: {(cause.reason or 'failed').replace('_', ' ').lower()}"
+        if isinstance(cause, socket.gaierror):
+            return cause.strerror or "no such name"  # of a fixed set (gai_strerror)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _kind(error: BaseException) -> str:
