@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from typing import Any
 
 
 def plain(text: str) -> str:
@@ -28,6 +30,21 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as `surrogateescape` keeps it
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def json_line(value: Any) -> str:
+    r"""Return `value` as JSON that is one line for every reader, and moves no terminal's cursor.
+
+    JSON lets line ends such as U+2028, direction marks and C1 controls stand as they are; here
+    they are escaped, as everything that does not print.
+
+    >>> print(json_line({"image": "caf\xe9\u2028.jpg"}))
+    {"image": "café\u2028.jpg"}
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
 #: Query parameters that choose a picture's version or size, as image servers have them; none is a secret.

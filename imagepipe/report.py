@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from imagepipe.errors import ConfigurationError, ImagepipeError
 from imagepipe.outcome import Status
-from imagepipe.plain import guarded, plain, size
+from imagepipe.plain import guarded, json_line, plain, size
 
 
 class Report(Protocol):
@@ -111,10 +111,10 @@ class _Jsonl(_File):
     """The JSON lines, as `--json` prints them."""
 
     def row(self, line: dict[str, Any], preview: bytes | None) -> None:
-        self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.file.write(json_line(line) + "\n")
 
     def end(self, summary: dict[str, Any]) -> None:
-        self.file.write(json.dumps(summary, ensure_ascii=False) + "\n")
+        self.file.write(json_line(summary) + "\n")
 
 
 #: Columns of the CSV report: those of a manifest first, so that the file can be given back as a source.

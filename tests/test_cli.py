@@ -281,7 +281,7 @@ def test_verify_undo_and_report_after_an_upload(imagepipe: Callable[..., Result]
     assert "1 uploaded" in report.out
 
     undone = imagepipe("undo", *access, "--yes")
-    assert "1 images deleted" in undone.out
+    assert "1 image deleted" in undone.out
     assert len(store.images(product)) == 2
 
 

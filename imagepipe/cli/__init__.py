@@ -5,7 +5,9 @@ Nothing heavy is imported before a command runs: `imagepipe --help` loads click 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -29,6 +31,10 @@ _COMMANDS = {
 }
 
 
+class _OutputClosed(Exception):
+    """Whoever read our output has left."""
+
+
 class _Commands(click.Group):
     """Commands whose modules are imported when they are asked for."""
 
@@ -42,6 +48,12 @@ class _Commands(click.Group):
         command = module.command
         assert isinstance(command, click.Command)  # each module names its command so
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would make it exit code 1, which has a meaning of its own here
+            raise _OutputClosed from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -70,11 +82,15 @@ def _imagepipe(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal does not have ends no run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         typed = sys.argv[1:] if arguments is None else arguments
         result = _imagepipe.main(args=list(typed), prog_name="imagepipe", standalone_mode=False, obj=typed)
         code = int(result) if isinstance(result, int) else 0
     except click.exceptions.Abort:
+        click.echo("Stopped; nothing more is done.", err=True)
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -85,9 +101,16 @@ def main(arguments: list[str] | None = None) -> None:
 
         click.echo(wrapped(plain(f"imagepipe: {error}")), err=True)
         code = _exit_code(error)
-    except BrokenPipeError:  # whoever read our output has left
+    except _OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141  # as a shell reports a process that SIGPIPE ended
+    except OSError as error:
+        from imagepipe.cli.common import wrapped
+        from imagepipe.plain import plain
+
+        with contextlib.suppress(OSError):  # it may be standard error that cannot be written to
+            click.echo(wrapped(plain(f"imagepipe: {error}; the same command goes on from here")), err=True)
+        code = ExitCode.TRY_AGAIN
     sys.exit(int(code))
 
 

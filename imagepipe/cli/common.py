@@ -28,7 +28,7 @@ def wrapped(text: str, *, indent: str = "  ") -> str:
     import shutil
     import textwrap
 
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout and sys.stdout.isatty() else 80
     return textwrap.fill(text, width=max(40, width), subsequent_indent=indent, break_long_words=False,
                          break_on_hyphens=False)
 

@@ -23,7 +23,7 @@ from imagepipe.api import Run
 from imagepipe.cli.common import wrapped
 from imagepipe.errors import ExitCode, ImagepipeError
 from imagepipe.outcome import Status, Summary
-from imagepipe.plain import plain, size
+from imagepipe.plain import json_line, plain, size
 
 INDENT = " " * 10  #: Of what does not fit on the line of a picture.
 EXAMPLES = 40  #: So many pictures that went well are shown, one line each; then only what did not.
@@ -136,7 +136,8 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
             if as_json:
                 print_json(values)
             else:
-                unsent = outcome.code in ("interrupted", "stopped")  # the totals say how many; each says nothing new
+                # what was not tried, as the run was stopped: the totals say how many and why; each says nothing new
+                unsent = outcome.status is Status.PLANNED and outcome.code is not None
                 if verbose or outcome.failed or not (unsent or quiet or shown >= EXAMPLES):
                     shown += 1
                     progress.say(wrapped(plain(line(values)), indent=INDENT))
@@ -184,7 +185,8 @@ def remarks(summary: Summary) -> Iterator[str]:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON line."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    click.echo(json_line(value) if utf8 else json.dumps(value))
 
 
 @contextmanager

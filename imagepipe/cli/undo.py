@@ -21,7 +21,7 @@ from imagepipe.errors import ExitCode
 @option("-v", "--verbose", is_flag=True, help="Say what goes on behind.")
 def command(run: str | None, **options: Any) -> ExitCode:
     """Delete exactly the images that a run created, after showing them. Without RUN: the last one."""
-    from imagepipe.cli.show import print_json
+    from imagepipe.cli.show import counted, print_json
     from imagepipe.plain import plain
     from imagepipe.undo import last_run, undo, undoable
 
@@ -37,14 +37,15 @@ def command(run: str | None, **options: Any) -> ExitCode:
                 click.echo(plain(f"  left: product {image.product}, image {image.image_id} is listed under another "
                                  "name"), err=True)
             if what.lost:
-                click.echo(wrapped(f"{len(what.lost):,} images that this run replaced are deleted and cannot be "
-                                   "brought back; upload their old files to have them again"), err=True)
+                click.echo(wrapped(f"{counted(len(what.lost), 'image')} that this run replaced cannot be brought back; "
+                                   "upload the old files to have them again"), err=True)
         if not what.delete:
             click.echo(f"Nothing of run {what.run} is left to delete.", err=True)
         elif not options["yes"]:
             if not sys.stdin.isatty():
                 raise click.UsageError("undo deletes images; say --yes where nobody can be asked")
-            click.confirm(f"Delete these {len(what.delete):,} images from {where}?", abort=True, err=True)
+            click.confirm(wrapped(plain(f"Delete {counted(len(what.delete), 'image')} from {where}?")), abort=True,
+                          err=True)
         deleted = 0
         for image in undo(store, ledger, what):
             deleted += 1
@@ -55,5 +56,5 @@ def command(run: str | None, **options: Any) -> ExitCode:
             print_json({"type": "summary", "run_id": what.run, "deleted": deleted, "left": len(what.changed),
                         "lost": len(what.lost), "exit_code": 0})
         else:
-            click.echo(f"{deleted:,} images deleted")
+            click.echo(f"{counted(deleted, 'image')} deleted")
     return ExitCode.OK

@@ -95,11 +95,11 @@ def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int |
     total, pictures, bad, products = 0, 0, 0, set()
     for item in assets_from(list(sources), needs_product=True, **reading(options)):
         total += 1
-        if isinstance(item, Asset):
+        if isinstance(item, Asset) and product_of(item) is not None:
             pictures += 1
             products.add(product_of(item))
         else:
-            bad += item.failed
+            bad += isinstance(item, Asset) or item.failed
     if options["quiet"] or options["as_json"]:
         return total
     others = ("other images there stay" if options["existing"] == "add" else
