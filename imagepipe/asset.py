@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
+
+from imagepipe.plain import public_url
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +58,7 @@ class Origin:
 
     manifest: str | None = None  #: Path of the manifest as given; None for a folder or a call.
     row_number: int | None = None  #: 1 is the first row of data; of a file, as an editor would not count it.
-    row: Mapping[str, Any] | None = None  #: The row as it stood, all columns.
+    row: Mapping[str, Any] | None = field(default=None, repr=False)  #: The row as it stood, all columns: with secrets.
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,15 @@ class Asset:
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):  # a convenience at the door, so that the field is one type inside
             object.__setattr__(self, "target", Target.of(self.target))
+
+    def __repr__(self) -> str:
+        """Return what is known of the picture, without bytes and without what signs an address.
+
+        Tracebacks with variables, and tools that report errors, show this text.
+        """
+        values = ((one.name, getattr(self, one.name)) for one in fields(self) if one.repr)
+        stated = (f"{name}={(public_url(value) if isinstance(value, str) else value)!r}" for name, value in values)
+        return f"Asset({', '.join(stated)})"
 
     def evolve(self, *, note: str = "", warning: str = "", **changes: Any) -> Asset:
         """Return a copy with `changes`, and one more line of history."""

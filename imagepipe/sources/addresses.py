@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from imagepipe.errors import SourceError
@@ -38,7 +38,7 @@ class Address:
     scheme: str  #: `https` or `http`.
     host: str  #: Lower case, ASCII (a name in IDNA form), or an IP address without brackets.
     port: int
-    target: str  #: Path and query, percent-encoded: what is asked for on the wire.
+    target: str = field(repr=False)  #: Path and query, percent-encoded: what is asked for on the wire.
     shown: str  #: Without query, fragment and userinfo.
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["Store", "StoreImage", "Upload"]
@@ -30,8 +30,8 @@ class Upload:
     product_id: int
     name: str = ""  #: File name, with our marker.
     media_type: str = "application/octet-stream"
-    data: bytes | None = None
-    image_url: str | None = None  #: Instead of `data`; at most 255 characters.
+    data: bytes | None = field(default=None, repr=False)
+    image_url: str | None = field(default=None, repr=False)  #: Instead of `data`; at most 255 characters; may be signed.
     sort_order: int | None = None  #: None: not sent.
     is_thumbnail: bool | None = None
     description: str | None = None
