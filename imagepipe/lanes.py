@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,20 +26,20 @@ class Stop:
         self.code = "stopped"
         self.exit_code = ExitCode.TRY_AGAIN
         self.retry = Retry.AGAIN
-        self._event = threading.Event()
+        self._is_set = False  # no Event, whose lock a signal handler could find held by the thread it interrupts
         self.wake: Callable[[], None] = lambda: None
         self.listeners: list[Callable[[], object]] = []  #: Called once by the run, before it ends what is in flight.
 
     def __call__(self, reason: str, *, code: str = "stopped", exit_code: ExitCode = ExitCode.TRY_AGAIN,
                  retry: Retry = Retry.AGAIN) -> None:
         """Stop the run because of `reason`; the first reason counts."""
-        if not self._event.is_set():
+        if not self._is_set:
             self.reason, self.code, self.exit_code, self.retry = reason, code, exit_code, retry
-            self._event.set()
+            self._is_set = True
         self.wake()
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
 
 def check_pickles(stages: Sequence[Stage]) -> None:
@@ -80,6 +79,8 @@ class Job:
     """One preparation, which may serve several rows: one picture for two products."""
 
     rows: list[Row]
+    asset: Asset  #: As it was sent to be prepared: that of the first row.
+    outcome: Outcome | None = None  #: Set when it is prepared; a row may come when the first has left.
     size: int = GUESS
     undelivered: int = 0
 
@@ -104,11 +105,14 @@ def weighed(outcome: Outcome) -> Outcome:
     return replace(outcome, asset=asset.without_bytes())
 
 
-def readdressed(prepared: Asset, asset: Asset) -> Asset:
-    """Return `prepared` as the picture of another row that asked for the same file."""
-    if prepared.source == asset.source and prepared.target == asset.target and prepared.origin == asset.origin:
+def readdressed(prepared: Asset, first: Asset, asset: Asset) -> Asset:
+    """Return `prepared`, made from `first`, as the picture of another row that asked for the same file."""
+    if first is asset:
         return prepared
+    # what was said of the first row before is not said of this one
+    notes, warnings = prepared.notes[len(first.notes):], prepared.warnings[len(first.warnings):]
     return replace(prepared, source=asset.source, target=asset.target, key=asset.key, origin=asset.origin,
-                   number=asset.number)
+                   order=asset.order, number=asset.number, notes=(*asset.notes, *notes),
+                   warnings=tuple(dict.fromkeys((*asset.warnings, *warnings))))
 
 

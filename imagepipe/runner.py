@@ -55,13 +55,14 @@ def run(
     Outcomes among the assets (rows that cannot be used) pass through. Closing the generator early
     stops cleanly: what is in flight ends, nothing else is begun.
 
-    Raises `ConfigurationError` at the start where the pipeline cannot run as it stands.
+    Raises `ConfigurationError` at the start where the pipeline cannot run as it stands, and what
+    `assets` raises, after the outcomes of all that they gave before; no product is finished then.
     """
     pure, remembering = split(pipeline)
     if executor is not None and not isinstance(executor, ThreadPoolExecutor) and not getattr(executor, "inline", False):
         check_pickles(pure)
-    return _Runner(iter(assets), pure, remembering, executor, max(1, connections), rows, window_bytes,
-                   Stop() if stop is None else stop).outcomes()
+    return _Runner(iter(assets), pure, remembering, executor, max(1, connections), max(1, rows),
+                   window_bytes,                   Stop() if stop is None else stop).outcomes()
 
 
 class _Runner:
@@ -93,6 +94,7 @@ class _Runner:
         self.delivering = 0
         self.held = 0  #: Bytes prepared, or in preparation, and not delivered.
         self.exhausted = False
+        self.broken: Exception | None = None  #: What the source raised.
         self.admitting: list[Asset] = []
         self.futures: set[Future[Outcome]] = set()
 
@@ -110,6 +112,8 @@ class _Runner:
                 while self.done:
                     yield self.done.popleft()
                 if self._idle():
+                    if self.broken is not None:
+                        raise self.broken
                     if self.exhausted and not self._finish_some(everything=True):
                         return
                     if self.exhausted:
@@ -133,6 +137,9 @@ class _Runner:
                 note(outcome)
             except (StopRun, LedgerError) as error:
                 self._stop_because(error)
+            except Exception as error:  # a caller's stage; what it remembers cannot be relied on now
+                log.debug("a stage failed at the news of an outcome", exc_info=error)
+                self.stop(f"{getattr(note, '__qualname__', note)} failed: {type(error).__name__}: {error}")
         self.done.append(outcome)
 
     def _await(self) -> None:
@@ -179,14 +186,18 @@ class _Runner:
             return
         batch: list[Asset] = []
         while len(batch) < min(_BATCH, self.row_limit - self.outstanding):
-            if self.ready is not None and not self.ready():
-                if self.stop:
-                    self.exhausted = True  # whoever writes to us may never end
-                break
             try:
+                if self.ready is not None and not self.ready():
+                    if self.stop:
+                        self.exhausted = True  # whoever writes to us may never end
+                    break
                 item = next(self.source)
             except StopIteration:
                 self.exhausted = True
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is raised when what was read has been seen to
+                log.warning("the source failed after %d rows, which are seen to first: %s", self.read, error)
+                self.exhausted, self.broken = True, error
                 break
             self.read += 1
             if isinstance(item, Outcome):
@@ -290,11 +301,10 @@ class _Runner:
             row.job = job
             job.rows.append(row)
             job.undelivered += 1
-            first = job.rows[0]
-            if first.prepared is not None:
-                self._prepared_for(row, first.prepared)
+            if job.outcome is not None:
+                self._prepared_for(row, job.outcome)
             return
-        job = row.job = Job([row], undelivered=1)
+        job = row.job = Job([row], row.asset, undelivered=1)
         if location:
             self.sharing[location] = job
         self.preparing += 1
@@ -305,7 +315,7 @@ class _Runner:
             return
         try:
             future = self.executor.submit(prepare_one, self.pure, row.asset)
-        except (RuntimeError, BrokenExecutor) as error:
+        except Exception as error:  # noqa: BLE001 - any executor will do, and may raise anything
             self.stop(f"the workers cannot go on: {error}", code="workers")
             self.preparing -= 1
             self._preparation_failed(job, self._planned(row.asset))
@@ -316,16 +326,16 @@ class _Runner:
     def _preparation_came(self, job: Job, future: Future[Outcome]) -> None:
         self.futures.discard(future)
         if future.cancelled():
-            self._preparation_ended(job, self._planned(job.rows[0].asset))
+            self._preparation_ended(job, self._planned(job.asset))
             return
         error = future.exception()
         if error is None:
             self._preparation_ended(job, future.result())
         elif isinstance(error, BrokenExecutor):
             died = WorkerDied(f"the process that worked on this picture died ({error})")
-            self._preparation_ended(job, failure(job.rows[0].asset, died, "prepare"))
+            self._preparation_ended(job, failure(job.asset, died, "prepare"))
         elif isinstance(error, Exception):
-            self._preparation_ended(job, failure(job.rows[0].asset, error, "prepare"))
+            self._preparation_ended(job, failure(job.asset, error, "prepare"))
         else:
             raise error
 
@@ -337,13 +347,12 @@ class _Runner:
         self.held -= job.size
         job.size = len(outcome.asset.data or b"")
         self.held += job.size
+        job.outcome = outcome
         for row in list(job.rows):
             self._prepared_for(row, outcome)
 
     def _prepared_for(self, row: Row, outcome: Outcome) -> None:
-        if row.asset is not outcome.asset:
-            outcome = replace(outcome, asset=readdressed(outcome.asset, row.asset))
-        row.prepared = outcome
+        outcome = row.prepared = self._addressed(row, outcome)
         if self.remembering:
             self._offer(row.lane)
         else:
@@ -351,7 +360,13 @@ class _Runner:
 
     def _preparation_failed(self, job: Job, outcome: Outcome) -> None:
         for row in list(job.rows):
-            self._leave(row, replace(outcome, asset=readdressed(outcome.asset, row.asset)))
+            self._leave(row, self._addressed(row, outcome))
+
+    @staticmethod
+    def _addressed(row: Row, outcome: Outcome) -> Outcome:
+        """Return the outcome of a preparation as that of one of the rows that share it."""
+        first = row.job.asset if row.job is not None else row.asset
+        return replace(outcome, asset=readdressed(outcome.asset, first, row.asset))
 
     # -- delivering ----------------------------------------------------------------------------
 
@@ -403,9 +418,10 @@ class _Runner:
             job.undelivered -= 1
             if job.undelivered == 0:
                 self.held -= job.size
-                if job.rows[0].asset.location:
-                    self.sharing.pop(job.rows[0].asset.location, None)
+                if self.sharing.get(job.asset.location) is job:
+                    del self.sharing[job.asset.location]
                 job.rows.clear()
+                job.outcome = None
         self.outstanding -= 1
         self._decide(outcome)
         if not lane.rows:
@@ -440,18 +456,21 @@ class _Runner:
         """
         if not self.remembering or self.stop:
             return False
-        begun = False
-        for lane in list(self.lanes.values()):
+        if self.admitting and not everything:
+            return False  # one of these rows may be of a product that seems to be through
+        through: list[Lane] = []
+        for lane in self.lanes.values():
             if lane.rows or lane.busy or not (everything or self.read - lane.last_seen > self.row_limit):
                 if not everything:
                     break  # the lanes are in the order in which they were first seen
                 continue
+            through.append(lane)
+        for lane in through:
             del self.lanes[lane.product]
             lane.busy = True
             self.delivering += 1
-            begun = True
             self._call(partial(self._finish, lane), self._finish_ended)
-        return begun
+        return bool(through)
 
     def _finish(self, lane: Lane) -> None:
         for stage in self.remembering:

@@ -6,17 +6,19 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from quick import prepared
 
-from imagepipe.asset import Asset
+from imagepipe.asset import Asset, Target
 from imagepipe.errors import AccessRefused, ConfigurationError, ExitCode, ImageError, Skip
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Pipeline, failure
 from imagepipe.runner import Stop, run
+from imagepipe.stages.read import Read
 from imagepipe.workers import Workers
 
 
@@ -284,3 +286,117 @@ def test_the_source_is_not_read_further_ahead_than_the_window_of_rows() -> None:
 
     assert ahead <= 600
     assert len(read) == 5000
+
+
+def test_a_picture_asked_for_again_while_it_waits_for_another_product_does_not_hang_the_run(tmp_path: Path) -> None:
+    # the first row of a shared preparation has left, the second still waits, and a third comes
+    (tmp_path / "shared.jpg").write_bytes(b"shared")
+    second_is_prepared, first_has_left, third_is_prepared = threading.Event(), threading.Event(), threading.Event()
+    waits_for = {"shared": second_is_prepared, "6": first_has_left, "waits": third_is_prepared}
+    told = {"5": second_is_prepared, "shared": first_has_left, "9": third_is_prepared}
+
+    @dataclass(frozen=True)
+    class Gated(Record):
+        def __call__(self, asset: Asset, /) -> Asset:
+            if asset.source in waits_for:
+                assert waits_for[asset.source].wait(30)
+            return asset
+
+        def note(self, outcome: Outcome, /) -> None:
+            if outcome.asset.source in told:
+                told[outcome.asset.source].set()
+
+    def shared(product: str) -> Asset:
+        return Asset("shared", product, location=str(tmp_path / "shared.jpg"))
+
+    assets = [Asset("waits", "2", data=b"1"), shared("1"), shared("2"),
+              *(Asset(str(number), "3", data=b"2") for number in range(9)), shared("3"), Asset("9", "4", data=b"3")]
+    outcomes: list[Outcome] = []
+    consumer = threading.Thread(target=lambda: outcomes.extend(run(assets, Pipeline((Read(), Gated())), rows=4)),
+                                daemon=True)
+    consumer.start()
+    consumer.join(20)
+
+    assert len(outcomes) == len(assets)
+    assert {outcome.status for outcome in outcomes} == {Status.READY}
+
+
+def test_rows_that_share_a_picture_keep_their_own_number_turn_and_history(tmp_path: Path) -> None:
+    (tmp_path / "shared.jpg").write_bytes(b"shared")
+    asset = Asset("shared.jpg", "1", location=str(tmp_path / "shared.jpg"))
+    seen: list[Asset] = []
+
+    @dataclass(frozen=True)
+    class Ordering(Record):
+        def __call__(self, asset: Asset, /) -> Asset:
+            seen.append(asset)
+            return asset
+
+        def admit(self, assets: Sequence[Asset], /) -> Sequence[Asset]:
+            return [one.evolve(order=10 * one.number, note=f"row {one.number}", warning=f"w{one.number}")
+                    for one in assets]
+
+    with ThreadPoolExecutor(1) as pool:
+        outcomes = list(run([replace(asset, number=1), replace(asset, number=2),
+                             replace(asset, number=3, target=Target.of(2))], Pipeline((Read(), Ordering())),
+                            executor=pool))
+
+    assert sorted(outcome.asset.number for outcome in outcomes) == [1, 2, 3]
+    assert sorted((one.number, one.order, one.notes, one.warnings) for one in seen) == [
+        (1, 10, ("row 1",), ("w1",)), (2, 20, ("row 2",), ("w2",)), (3, 30, ("row 3",), ("w3",))]
+
+
+def test_a_source_that_breaks_in_the_middle_loses_nothing_that_it_gave_before() -> None:
+    def breaking() -> Iterator[Asset]:
+        yield from some(5)
+        raise ValueError("the disk was pulled out")
+
+    record = Record()
+    outcomes: list[Outcome] = []
+
+    with pytest.raises(ValueError, match="pulled out"):
+        outcomes.extend(collect(run(breaking(), Pipeline((pure, record))), outcomes))
+
+    assert sorted(outcome.asset.number for outcome in outcomes) == [1, 2, 3, 4, 5]
+    assert {outcome.status for outcome in outcomes} == {Status.READY}
+    assert record.finished == []  # what came after is not known, so nothing is through
+
+
+def test_a_listener_that_fails_stops_the_run_and_every_input_is_reported() -> None:
+    @dataclass(frozen=True)
+    class Faulty(Record):
+        def note(self, outcome: Outcome, /) -> None:
+            raise KeyError("of a stage of somebody's own")
+
+    stop = Stop()
+    outcomes = list(run(some(20), Pipeline((pure, Faulty())), stop=stop))
+
+    assert len(outcomes) == 20
+    assert "KeyError" in stop.reason
+
+
+def test_an_executor_that_takes_no_more_work_leaves_the_rest_planned() -> None:
+    class Broken(Executor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError("the scheduler has gone")
+
+    outcomes = list(run(some(20), Pipeline((pure, Record())), executor=Broken()))
+
+    assert [outcome.status for outcome in outcomes] == [Status.PLANNED] * 20
+
+
+def test_a_window_of_no_rows_still_lets_one_through() -> None:
+    outcomes: list[Outcome] = []
+    consumer = threading.Thread(target=lambda: outcomes.extend(run(some(3), Pipeline((pure, Record())), rows=0)),
+                                daemon=True)
+    consumer.start()
+    consumer.join(10)
+
+    assert [outcome.status for outcome in outcomes] == [Status.READY] * 3
+
+
+def collect(outcomes: Iterator[Outcome], into: list[Outcome]) -> list[Outcome]:
+    """Take outcomes one by one, so that those before an error are kept."""
+    for outcome in outcomes:
+        into.append(outcome)
+    return []
