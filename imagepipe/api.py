@@ -58,7 +58,11 @@ class Run:
         except StopIteration:
             self._end()
             raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self.stop()
+            else:
+                self._stop(f"cut off: {type(error).__name__}: {error}")
             self._end()
             raise
         self.summary.add(outcome, planning=self._planning and not self._stop)
@@ -82,10 +86,15 @@ class Run:
         return self.summary
 
     def close(self) -> None:
-        """Stop at once, cleanly; outcomes that have not been taken are lost to the caller, not to the ledger."""
+        """Stop at once, cleanly: what is in flight is finished, and recorded where a store keeps a ledger.
+
+        Outcomes that have not been taken are lost; a run that was not taken to its end counts as stopped.
+        """
         close = getattr(self._outcomes, "close", None)
         if close is not None:
             close()
+        if not self._ended:
+            self._stop("closed before its end")
         self._end()
 
     def _end(self) -> None:
@@ -202,7 +211,8 @@ def upload(
     `repair` sends again what the ledger knows to have been sent and the store no longer has.
     `prune` deletes, at the end, the images of places that have gone from the source, among the
     products that it names; given a function, that is shown them first and says whether to. A run
-    that was stopped, or in which an input failed, prunes nothing.
+    that was stopped or closed early, in which an input failed, or that took only some of the
+    products (`only`, `limit_products`), prunes nothing.
 
     Nothing is sent before the run is iterated. Raises `ConfigurationError` and `LedgerError` here,
     at once; what goes wrong with a picture is in its outcome.
@@ -242,22 +252,27 @@ def upload(
 
     def end(summary: Summary) -> None:
         with stack:
-            gone = uploader.gone() if prune and not stop and run_id is not None else []
-            if gone and summary.counts[Status.FAILED]:
-                log.warning("%d pictures have gone from the source; as some inputs failed, none was deleted", len(gone))
-            elif gone and (prune is True or (callable(prune) and prune(gone))):
-                try:
-                    uploader.prune(gone)
-                except StopRun as error:
-                    summary.stopped = str(error)
-                    summary.require(error.exit_code)
+            try:
+                delete_gone(summary)
+            except (StopRun, LedgerError) as error:
+                _cut_off(summary, error)
             summary.extra.update(uploader.report())
             summary.require(uploader.unfinished)
             usage = getattr(store, "usage", None)
             if usage is not None:
                 summary.extra["requests"] = usage()
             if run_id is not None:
-                book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
+                _end_run(book, run_id, summary)
+
+    def delete_gone(summary: Summary) -> None:
+        gone = uploader.gone() if prune and not stop and run_id is not None else []
+        if gone and summary.counts[Status.FAILED]:
+            log.warning("%d pictures have gone from the source; as some inputs failed, none was deleted", len(gone))
+        elif gone and summary.codes["not_selected"]:  # rows left out may be of the same products, by another SKU
+            log.warning("%d pictures may have gone from the source; as only some products were taken, none was deleted",
+                        len(gone))
+        elif gone and (prune is True or (callable(prune) and prune(gone))):
+            uploader.prune(gone)
 
     return Run(outcomes, stop=stop, run_id=run_id, planning=planning, on_outcome=write_down, on_end=end)
 
@@ -282,9 +297,23 @@ def recover(source: Source, store: Store, *, ledger: str | os.PathLike[str], com
 
     def end(summary: Summary) -> None:
         with stack:
-            book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
+            _end_run(book, run_id, summary)
 
     return Run(outcomes, stop=stop, run_id=run_id, planning=True, on_end=end)
+
+
+def _end_run(book: Ledger, run_id: str, summary: Summary) -> None:
+    """Record how a run ended; where the ledger cannot, that is how it ended."""
+    try:
+        book.end_run(run_id, exit_code=int(summary.exit_code), summary=summary.to_dict())
+    except LedgerError as error:
+        _cut_off(summary, error)
+
+
+def _cut_off(summary: Summary, error: StopRun | LedgerError) -> None:
+    """Let a summary say what kept a run from coming to its end."""
+    summary.stopped = summary.stopped or str(error)
+    summary.require(error.exit_code if isinstance(error, StopRun) else ExitCode.TRY_AGAIN)
 
 
 def set_aside(ledger: Path) -> Path | None:
