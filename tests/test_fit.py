@@ -17,9 +17,9 @@ from imagepipe.asset import Asset, Facts, Frame, Pixels, Received
 from imagepipe.codecs.decode import decode
 from imagepipe.codecs.encode import encode
 from imagepipe.errors import CannotFit, ConfigurationError
-from imagepipe.fitting import ways
+from imagepipe.fitting import ways, within
 from imagepipe.fitting.curve import ENCODES, Curve, search
-from imagepipe.stages import Fit
+from imagepipe.stages import Decode, Fit
 
 
 def noise(size: tuple[int, int]) -> Image.Image:
@@ -301,6 +301,91 @@ def test_a_jpeg_that_was_only_turned_does_not_grow() -> None:
 
     assert len(check(fitted)) <= len(data)
     assert quality_said(fitted) >= 58
+
+
+def test_a_lossy_webp_that_was_only_decoded_does_not_grow() -> None:
+    image = textured((600, 400))
+    data = encode(Pixels((Frame(image),)), "webp", quality=86, lossless=False)
+    asset = Decode()(Asset("x.webp", data=data)).evolve(data=None, pixels=decode(data, "webp"))
+
+    fitted = Fit()(asset)
+
+    assert len(check(fitted)) <= len(data)
+    assert fitted.facts is not None and fitted.facts.format == "webp"
+    assert quality_said(fitted) >= 75
+
+
+def test_a_lossless_webp_that_was_only_decoded_stays_exact() -> None:
+    image = textured((300, 200))
+    data = encode(Pixels((Frame(image),)), "webp", lossless=True)
+    asset = Decode()(Asset("x.webp", data=data)).evolve(data=None, pixels=decode(data, "webp"))
+
+    fitted = Fit()(asset)
+
+    assert fitted.lossless
+    assert decode(check(fitted), "webp").frames[0].image.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_a_png_that_would_grow_becomes_a_lossless_webp_if_it_may() -> None:
+    image = textured((300, 200)).quantize(200).convert("RGB")
+    received = Received("0" * 64, len(encode(Pixels((Frame(image),)), "png")) - 1, format="png")
+
+    changed = Fit()(pixels_as("png", image).evolve(received=received))
+    kept = Fit(may_change_type=False)(pixels_as("png", image).evolve(received=received))
+
+    assert len(check(changed)) <= received.size
+    assert changed.lossless and changed.facts is not None and changed.facts.format == "webp"
+    assert kept.lossless and kept.facts is not None and kept.facts.format == "png"
+    assert any(note.startswith("grew from ") for note in kept.notes)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("divisor", [1.05, 1.6, 3, 9])
+@pytest.mark.parametrize("may_change_type", [True, False])
+@pytest.mark.parametrize("name", ["texture", "uneven"])
+def test_a_picture_is_encoded_at_most_four_times_over_all_that_is_tried(
+        format: str, divisor: float, may_change_type: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = PICTURES[name]
+    data = encode(Pixels((Frame(image),)), format, quality=95, lossless=format == "webp")
+    whole: list[tuple[int, int]] = []
+    jpeg, other = within.write_jpeg, within.encode
+
+    def counted_jpeg(image: Image.Image, *args: Any, **settings: Any) -> bytes:
+        whole.append(image.size)
+        return jpeg(image, *args, **settings)
+
+    def counted(pixels: Pixels, *args: Any, **settings: Any) -> bytes:
+        whole.append(pixels.size)
+        return other(pixels, *args, **settings)
+
+    monkeypatch.setattr(within, "write_jpeg", counted_jpeg)
+    monkeypatch.setattr(within, "encode", counted)
+    fitted = Fit(int(len(data) / divisor), may_change_type=may_change_type)(Asset("x", data=data))
+
+    assert len(fitted.data or b"") <= len(data) / divisor
+    assert fitted.facts is not None
+    ratio = image.width / image.height
+    encodes = [size for size in whole if abs(size[0] / size[1] - ratio) < 0.02 * ratio
+               and size[0] * size[1] >= fitted.facts.width * fitted.facts.height * 0.8]
+    assert 1 <= len(encodes) <= ENCODES
+
+
+@pytest.mark.parametrize(("size", "budget", "said"), [
+    (40_000_000, 8_000_000, "saved at quality 90"), (1_000, 8_000_000, "grew from 1.0 kB to "),
+    (40_000_000, 60_000, "reduced from 40.0 MB to ")])
+def test_what_is_said_of_the_size_depends_on_why_it_changed(size: int, budget: int, said: str) -> None:
+    asset = pixels_as("jpeg", textured((600, 400))).evolve(received=Received("0" * 64, size, format="heic"))
+    budget = max(budget, size) if said.startswith("saved") else budget
+
+    fitted = Fit(budget)(asset)
+
+    assert len(fitted.notes) == 1 and fitted.notes[0].startswith(said)
+
+
+def test_nothing_is_said_where_a_lossless_type_was_written_and_is_smaller() -> None:
+    asset = pixels_as("png", photo((300, 200))).evolve(received=Received("0" * 64, 1_000_000, format="bmp"))
+
+    assert Fit()(asset).notes == ()
 
 
 def test_growth_is_said() -> None:

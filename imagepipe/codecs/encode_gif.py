@@ -23,7 +23,7 @@ __all__ = ["MAX_SIDE", "write_gif"]
 MAX_SIDE = 65_535
 
 _KEEP, _CLEAR = 1, 2  # what is done with a frame when its time is over (GIF89a, section 23)
-_VISIBLE = 2.0  # mean difference, of 255, from which on flat patches show; measured on gradients of 64 to 256 colours
+_VISIBLE = 2.0  # mean difference, of 255, above which errors are diffused: bands of a gradient are then 6 or more apart
 _LONGEST = 65_535 * 10  # milliseconds
 
 

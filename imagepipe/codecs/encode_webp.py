@@ -39,7 +39,8 @@ def write_webp(image: Image.Image, *, quality: float, lossless: bool, icc: bytes
     pixels = image.width * image.height
     method = 4 if pixels <= _LARGE else 2 if pixels <= _HUGE else 0
     out = io.BytesIO()
-    # in a lossless WebP, `quality` is effort: 20 instead of 75 costs 1 to 2 % of the bytes and saves half of the time
+    # in a lossless WebP, `quality` is effort: 20 with method 2 takes 4 % more bytes than 60 with method 4, and half of
+    # the time (six photographs and scenes of 0.2 MP)
     tidy_for_webp(image).save(out, "WEBP", lossless=lossless, quality=(60 if pixels <= _LARGE else 20) if lossless
                               else quality, method=method if lossless else max(2, method),
                               alpha_quality=alpha_quality(quality), exact=lossless, icc_profile=icc or "", exif=exif,

@@ -18,15 +18,16 @@ from imagepipe.codecs.encode_jpeg import (
     tidy_for_jpeg,
     write_jpeg,
 )
-from imagepipe.codecs.sampling import mosaic, strips
+from imagepipe.codecs.sampling import STRIP, mosaic, strips
 from imagepipe.fitting.curve import ENCODES, Curve, Found, search
 
 __all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "overhead", "share_of", "smooth"]
 
 _WHOLE = 1 << 14  # pixels up to which a picture is its own sample: half of it would say little
-_LARGEST, _LEAST = 3 << 17, 1 << 17  # pixels of a sample, which is a quarter of the picture, or at most half
+_LARGEST, _LEAST = 3 << 17, 1 << 17  # pixels of a sample: an eighth of the picture, but of a small one half
 _HEADERS = {"progressive": 700, "optimised": 650, "plain": 620}  # of a colour JPEG, tables included, in bytes
 _GREY_HEADERS = 350
+_START = 1.5  # bytes that a strip of the sample takes more than it does where it was, for its first DC values
 _CODED = 1.06  # how much larger a JPEG is with the tables of the standard, roughly
 _SAMPLE_FRAMES = 10
 
@@ -113,7 +114,7 @@ class _Jpeg:
         self.about = metadata_to_write(pixels)
         self.extra = sum(map(len, self.about.values())) + len(self.icc or b"")
         count = self.image.width * self.image.height
-        self.sample = strips(self.image, max(min(count // 2, _LEAST), min(count // 4, _LARGEST))
+        self.sample = strips(self.image, max(min(count // 2, _LEAST), min(count // 8, _LARGEST))
                              ) if count > _WHOLE else self.image
         self.share = 1.0 if self.sample is self.image else _units(self.image) / _units(self.sample)
         self.chroma = default_subsampling(100, pixels.subsampling) if allowed.high >= FINE_CHROMA else "4:2:0"
@@ -149,13 +150,15 @@ class _Jpeg:
     def _curve(self, coding: Coding, start: float, plain: Curve | None = None) -> Curve:
         """Return the sizes in a coding; those in `plain` stand where the others would not fit into Pillow's buffer."""
         room = self._room(self.sample.width * self.sample.height)
+        starts = 0 if self.sample is self.image else round(
+            _START * self.sample.width * self.sample.height / (STRIP[0] * STRIP[1]))
 
         def size(quality: float) -> int:
             if plain is not None and plain.modelled(quality) > 0.8 * room * self.share:
                 instead = plain.size(quality) / self.share
                 if instead > room:
                     return round(instead)
-            return len(write_jpeg(self.sample, quality, self.chroma, coding)) + self.extra
+            return len(write_jpeg(self.sample, quality, self.chroma, coding)) + self.extra - starts
 
         return Curve(size, self.share, overhead(self.image, coding) + self.extra, place=_place, slope=_SLOPE,
                      start=start)

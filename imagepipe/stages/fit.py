@@ -17,8 +17,11 @@ class Fit:
 
     The result is never over `max_bytes`, and a JPEG or lossy WebP that the limit binds is at the
     best quality that fits (`imagepipe.fitting` says how that is known). Below `min_quality` it gets
-    fewer pixels instead. A PNG that does not fit becomes a WebP or, if it is opaque, a JPEG, where
-    `may_change_type`; an animated GIF becomes an animated WebP.
+    fewer pixels instead. A picture that keeps its type is no larger than it was received, unless it
+    would be visibly worse (JPEG, WebP) or lose its exactness (PNG).
+
+    A PNG that does not fit becomes a WebP or, if it is opaque, a JPEG, where `may_change_type`; an animated
+    GIF becomes an animated WebP.
 
     `quality` is the best that may be used; None: that of the source where it is known, so that
     encoding again is not visibly worse, and no more than 95.
