@@ -99,14 +99,13 @@ def quiet_logging(verbose: bool) -> None:
 
     from imagepipe.plain import plain
 
-    class _Escaping(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return wrapped(plain(f"imagepipe: {record.getMessage()}"))
+    class _Echo(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            # standard error as it is now: a progress bar puts itself in between, so as not to be torn
+            click.echo(wrapped(plain(f"imagepipe: {record.getMessage()}")), err=True)
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Escaping())
     log = logging.getLogger("imagepipe")
-    log.handlers[:] = [handler]
+    log.handlers[:] = [_Echo(logging.INFO if verbose else logging.WARNING)]
     log.propagate = False
     log.setLevel(logging.INFO if verbose else logging.WARNING)
 

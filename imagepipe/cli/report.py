@@ -51,7 +51,7 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
                 writer.add(values, preview)
             if options["as_json"]:
                 print_json(values)
-            elif not out and (only is not None or values["status"] in ("failed", "planned")):
+            elif not out and (only == values["status"] or values["status"] == "failed"):
                 click.echo(wrapped(plain(line(values)), indent=INDENT))
         said = summary or _unfinished(chosen["id"], counts)
         for writer in writers:

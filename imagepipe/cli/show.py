@@ -7,12 +7,13 @@ has one object a line and nothing else. Everything that comes from outside is es
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
@@ -26,6 +27,7 @@ from imagepipe.outcome import Status, Summary
 from imagepipe.plain import json_line, plain, size
 
 INDENT = " " * 10  #: Of what does not fit on the line of a picture.
+LINGER = 2.0  #: Seconds that what is waited for is shown at least: pictures on their way may still arrive.
 EXAMPLES = 40  #: So many pictures that went well are shown, one line each; then only what did not.
 
 
@@ -75,6 +77,18 @@ def totals(summary: Summary) -> str:
     return text
 
 
+class _Hearing(logging.Handler):
+    """Hands over what is logged for information."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.INFO:
+            self._hear(record.getMessage())
+
+
 class Progress:
     """A bar on a terminal; elsewhere a plain line now and then; nothing where it is not wanted."""
 
@@ -84,30 +98,43 @@ class Progress:
         self._last = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self._log = logging.getLogger("imagepipe")
+        self._heard = 0.0
+        self._waiting = _Hearing(self._say_what_is_waited_for)
 
     def __enter__(self) -> Self:
         if self._wanted and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                            TextColumn("left"), TimeRemainingColumn(),
-                            console=Console(stderr=True), transient=True)
+            self._bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+                            TimeElapsedColumn(), console=Console(stderr=True), transient=True, expand=True)
             self._bar.start()
             self._task = self._bar.add_task("pictures", total=self._total)
+            self._log.addHandler(self._waiting)
+            self._log.setLevel(min(self._log.level, logging.INFO))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
+            self._log.removeHandler(self._waiting)
             self._bar.stop()
             self._bar = None
+
+    def _say_what_is_waited_for(self, text: str) -> None:
+        """Put what the library says, such as that the quota is used up, beside the bar, until pictures go on."""
+        if self._bar is not None:
+            self._heard = time.monotonic()
+            self._bar.update(self._task, description=plain(text))
 
     def step(self) -> None:
         """Count one more picture that has ended."""
         self._done += 1
         if self._bar is not None:
             self._bar.advance(self._task)
+            if time.monotonic() - self._heard > LINGER:
+                self._bar.update(self._task, description="pictures")
         elif self._wanted and time.monotonic() - self._last >= self._every:
             self._last = time.monotonic()
             of = f" of {self._total:,}" if self._total else ""
