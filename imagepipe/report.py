@@ -166,11 +166,19 @@ th, td { text-align: left; vertical-align: top; padding: .55rem .7rem; border-to
 th { font-weight: 600; color: var(--soft); border-top: 0; }
 td.picture { width: 5.5rem; }
 td.picture img { max-width: 4.5rem; max-height: 4.5rem; border-radius: .25rem; display: block; }
-td.name { overflow-wrap: anywhere; }
+td.name { min-width: 12rem; overflow-wrap: anywhere; }
+td.product { min-width: 7.5rem; overflow-wrap: anywhere; }
+td.size { white-space: nowrap; }
+td.done { overflow-wrap: anywhere; }
 .soft { color: var(--soft); font-size: .88rem; }
 .failed { color: var(--bad); font-weight: 600; } .planned { color: var(--warn); font-weight: 600; }
 .uploaded, .updated, .ready { color: var(--good); font-weight: 600; } .skipped { color: var(--soft); }
-@media (max-width: 40rem) { td.size, th.size { display: none; } }
+@media (max-width: 40rem) {
+  thead, td.size, td.picture:empty { display: none; }
+  tr, td { display: block; }
+  tr { border-top: 1px solid var(--line); padding: .4rem 0; }
+  td { border: 0; padding: .15rem .7rem; }
+}
 """
 
 
@@ -225,10 +233,10 @@ def _table_row(line: dict[str, Any], preview: bytes | None) -> str:
         line["sku"], f"id {line['product_id']}" if line["product_id"] else None) if part)
     said = [line["reason"], *line["notes"], *(f"warning: {word.replace('_', ' ')}" for word in line["warnings"])]
     done = "".join(f'<div class="soft">{_escape(text)}</div>' for text in said if text)
-    sizes = " → ".join(size(line[key]) for key in ("bytes_in", "bytes_out") if line[key])
+    sizes = " → ".join(dict.fromkeys(size(line[key]) for key in ("bytes_in", "bytes_out") if line[key]))
     pixels = f'<div class="soft">{line["width"]} × {line["height"]}</div>' if line["width"] else ""
-    return (f'<tr><td class="picture">{picture}</td><td class="name">{name}</td><td>{product}</td>'
-            f'<td><span class="{_escape(line["status"])}">{_escape(line["status"])}</span>{done}</td>'
+    return (f'<tr><td class="picture">{picture}</td><td class="name">{name}</td><td class="product">{product}</td>'
+            f'<td class="done"><span class="{_escape(line["status"])}">{_escape(line["status"])}</span>{done}</td>'
             f'<td class="size">{_escape(sizes)}{pixels}</td></tr>\n')
 
 

@@ -87,14 +87,15 @@ def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[
     from imagepipe.plain import plain
 
     said = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no pictures"
-    click.echo(f"Run {run['id']}, begun {run['started']}: {said}")
+    click.echo(wrapped(f"Run {run['id']}, begun {run['started']}: {said}"))
     if summary is None:
-        click.echo("It was cut off before it ended. The same command settles what was in flight and goes on.")
+        click.echo(wrapped("It was cut off before it ended. The same command settles what was in flight and goes on."))
     elif summary["stopped"]:
         click.echo(wrapped(plain(f"Stopped early: {summary['stopped']}")))
     # what is to be typed again stays on one line, however long, so that it can be copied
     if run["command"] and (summary is None or summary["exit_code"]):
-        click.echo(plain(f"To go on: {run['command']}"))
+        mended = summary is not None and summary["exit_code"] == ExitCode.SOME_FAILED
+        click.echo(plain(f"{'When that is put right' if mended else 'To go on'}: {run['command']}"))
     if counts.get("uploaded"):
         click.echo(plain(f"To take it back: {' '.join(['imagepipe undo', run['id'], *_access(run['command'])])}"))
 
