@@ -31,7 +31,7 @@ class Upload:
     name: str = ""  #: File name, with our marker.
     media_type: str = "application/octet-stream"
     data: bytes | None = field(default=None, repr=False)
-    image_url: str | None = field(default=None, repr=False)  #: Instead of `data`; at most 255 characters; may be signed.
+    image_url: str | None = field(default=None, repr=False)  #: Instead of `data`; at most 255 characters.
     sort_order: int | None = None  #: None: not sent.
     is_thumbnail: bool | None = None
     description: str | None = None

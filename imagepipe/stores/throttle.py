@@ -42,6 +42,12 @@ class Window:
     left: int = 0  #: The lowest that an answer of this window said, or the quota.
     length: float = 30.0  #: Seconds.
     sent: int = 0  #: By us, in this window.
+    carried: int = 0  #: On their way when it began: they may count in it.
+
+    @property
+    def others(self) -> int:
+        """Requests of other apps in this window, as far as is known; what is on its way of ours counts as ours."""
+        return 0 if self.quota is None else max(self.quota - self.left - self.sent - self.carried, 0)
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,10 @@ class Governor:
     - The first request goes alone, to learn the quota; so does the first after a 429.
     - Within a window the lowest `Left` counts, as answers overtake each other, and requests in
       flight are taken off it, as the answers may not have counted them.
-    - Where other apps spend too, the last requests of a window go one by one: should the others
-      take what was left, that costs one 429 and not one for each connection. What they are likely
-      to take while a request is on its way is left to them.
+    - Where other apps spend too, the last requests of a window go one by one, beginning where one
+      more burst like the largest of late could take what is left: that costs one 429 then, and
+      not one for each connection. More go at once only where one by one would leave some unused.
+      What the others are likely to take while a request is on its way is left to them.
     - `leave_quota` of the quota is not touched, but one request a window always goes.
     - A window ends when the earliest answer that told its end said so; answers to requests of an
       earlier window count only where they can be told apart from stale ones.
@@ -82,6 +89,7 @@ class Governor:
         self._first_waiting = 0
         self._said_in = -1  # the window in which waiting was last logged
         self._latency = 0.0  # seconds that an answer takes, on average of late
+        self._burst, self._burst_before = 0, 0  # the most that others took between two answers, by window
         self._recent: deque[float] = deque()  # when requests were sent, for `max_requests`
 
     # -- letting through -----------------------------------------------------------------------
@@ -93,18 +101,27 @@ class Governor:
         try:
             while True:
                 with self._lock:
-                    wait = self._wait(first)
-                    if wait is None:
-                        return self._let_through()
-                    if wait == 0.0:  # for an answer, not for a time
+                    ticket = self._ask(first)
+                    if isinstance(ticket, Ticket):
+                        return ticket
+                    if ticket == 0.0:
                         self._answered.wait(timeout=1.0)
                         continue
-                    self._say(wait)
-                sleep(wait)
+                    self._say(ticket)
+                sleep(ticket)
         finally:
             with self._lock:
                 self._first_waiting -= first
                 self._answered.notify_all()
+
+    def ask(self) -> Ticket | float:
+        """Return a ticket, or for how many seconds to wait before asking again, 0 being until an answer came."""
+        with self._lock:
+            return self._ask(first=False)
+
+    def _ask(self, first: bool) -> Ticket | float:
+        wait = self._wait(first)
+        return self._let_through() if wait is None else wait
 
     def _say(self, wait: float) -> None:
         """Log that the quota is used up, once a window."""
@@ -133,20 +150,37 @@ class Governor:
             # what is in flight may turn out to have been counted already
             soon = self._in_flight and window.left > self._left_to_others(window.quota)
             return 0.0 if soon else max(window.ends - now, GUARD)
-        others = window.quota - window.left - window.sent
-        if others <= 0 or free > self._peak + self._expected(window, others, now):
+        burst = self._likely_burst(window)
+        if not burst:
             return None
-        if self._in_flight:
+        expected = self._expected(window, now)
+        if free > max(burst, expected) + self._peak:
+            return None
+        if self._in_flight >= self._at_once(free, window, now):
             return 0.0
-        if window.sent and free <= self._expected(window, others, now):
+        if window.sent and free <= expected:
             return max(window.ends - now, GUARD)
         return None
 
-    def _expected(self, window: Window, others: int, now: float) -> float:
+    def _likely_burst(self, window: Window) -> int:
+        """Return how many requests other apps may send at once; 0 where there seem to be none."""
+        assert window.quota is not None  # the caller looked
+        seen = max(self._burst, self._burst_before)
+        if not seen and not window.others:
+            return 0
+        return min(seen or window.quota // 10, window.quota // 4)
+
+    def _at_once(self, free: int, window: Window, now: float) -> int:
+        """Return how many have to be on their way at once to use nearly all of what is free before the window ends."""
+        assert window.quota is not None  # the caller looked
+        wanted = free - window.quota // 20
+        return max(math.ceil(wanted * self._latency / max(window.ends - now, GUARD)), 1)
+
+    def _expected(self, window: Window, now: float) -> float:
         """Return how many requests other apps will send while one of ours is on its way."""
         assert window.quota is not None  # the caller looked
         began = window.ends - window.length
-        rate = others / max(now - began, window.length / 20)
+        rate = window.others / max(now - began, window.length / 20)
         return min(1.5 * rate * self._latency, window.quota / 25)
 
     def _left_to_others(self, quota: int) -> int:
@@ -158,10 +192,17 @@ class Governor:
         if now >= window.ends and window.quota is not None:
             if now >= window.ends + window.length:
                 self._probing = True  # nobody has looked for a whole window
-            window.number += 1
-            window.ends = now + window.length  # until an answer tells
-            window.left, window.sent, window.told = window.quota, 0, False
+            self._turn(now + window.length, window.quota, told=False)  # until an answer tells
         return window
+
+    def _turn(self, ends: float, left: int, *, told: bool) -> None:
+        """Begin the next window."""
+        window = self.window
+        window.number += 1
+        window.ends, window.left, window.told = ends, left, told
+        window.sent, window.carried = 0, self._in_flight
+        self._burst_before = max(self._burst, self._burst_before * 3 // 4)
+        self._burst = 0
 
     def _let_through(self) -> Ticket:
         now = self.clock()
@@ -189,6 +230,7 @@ class Governor:
             pause = None
             if status == 429:
                 self._refusals += 1
+                self._burst = max(self._burst, (self.window.quota or 0) // 10)  # somebody took what was left
                 pause = self._pause(reset, headers)
                 self._paused_until = max(self._paused_until, now + pause)
                 self._probing = True
@@ -215,11 +257,12 @@ class Governor:
             return  # of a window that is over
         if window.told and ends > window.ends + window.length / 2:
             # the store's window ended before we thought: this answer is of the next one
-            window.number += 1
-            window.ends, window.left, window.sent, window.told = ends, left, 0, True
+            self._turn(ends, left, told=True)
             return
         window.ends, window.told = min(window.ends, ends) if window.told else ends, True
+        before = window.others
         window.left = min(window.left, left)
+        self._burst = max(self._burst, window.others - before)
 
     def _pause(self, reset: float | None, headers: Mapping[str, str]) -> float:
         """Return how long a 429 asks us to wait: what it says, or a growing time where it says nothing."""
