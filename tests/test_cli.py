@@ -448,3 +448,38 @@ def test_every_line_for_people_fits_80_columns(imagepipe: Callable[..., Result],
 
     long = [line for result in results for line in (result.out + result.err).splitlines() if len(line) > 80]
     assert not [line for line in long if str(photos) not in line and not line.startswith("When that is put right: ")]
+
+
+def test_products_that_are_not_asked_for_are_counted_and_not_listed(imagepipe: Callable[..., Result],
+                                                                    photos: Path) -> None:
+    upload = ("upload", photos, "--match", "{sku}/*", "--sandbox", "--jobs", "0")
+
+    trial = imagepipe(*upload, "--limit-products", "1")
+    typo = imagepipe(*upload, "--only", "MUGG")
+
+    assert "6 pictures: 3 uploaded, 3 skipped" in trial.out
+    assert "MUG/img1.jpg" not in trial.out
+    assert "Upload 3 pictures of 1 product to" in trial.err
+    assert (typo.code, typo.out) == (2, "")
+    assert "--only MUGG" in typo.err
+
+
+def test_a_size_without_its_unit_is_no_size_in_the_file_either(imagepipe: Callable[..., Result], photos: Path) -> None:
+    Path("imagepipe.toml").write_text("max-bytes = 8\n")
+
+    result = imagepipe("plan", photos)
+
+    assert result.code == 2
+    assert "8MB" in result.err
+
+
+def test_of_a_run_that_is_stopped_the_reason_is_said_once(imagepipe: Callable[..., Result], photos: Path,
+                                                          store: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGCOMMERCE_ACCESS_TOKEN", "wrong")
+
+    result = imagepipe("upload", photos, "--match", "{sku}/*", "--base-url", store.base_url, "--jobs", "0")
+
+    assert result.code == 3
+    assert result.out.splitlines()[-1].startswith("6 pictures: 6 planned")
+    assert "planned   " not in result.out
+    assert (result.out + result.err).count("Stopped early: ") == 1

@@ -29,8 +29,6 @@ class Size(SizeType):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]I?)?B\s*", str(value), re.IGNORECASE | re.ASCII)
         if not match:
             self.fail(f"{value!r} is not a size; write it with its unit: 8MB (8,000,000 bytes), 500kB", param, ctx)

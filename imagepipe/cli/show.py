@@ -165,7 +165,8 @@ def show(run: Run, *, total: int | None, as_json: bool, quiet: bool, verbose: bo
             else:
                 # what was not tried, as the run was stopped: the totals say how many and why; each says nothing new
                 unsent = outcome.status is Status.PLANNED and outcome.code is not None
-                if verbose or outcome.failed or not (unsent or quiet or shown >= EXAMPLES):
+                unasked = outcome.code == "not_selected"  # the user's own choice
+                if verbose or outcome.failed or not (unsent or unasked or quiet or shown >= EXAMPLES):
                     shown += 1
                     progress.say(wrapped(plain(line(values)), indent=INDENT))
                 else:

@@ -23,13 +23,13 @@ def command(run: str | None, **options: Any) -> ExitCode:
     """Delete exactly the images that a run created, after showing them. Without RUN: the last one."""
     from imagepipe.cli.show import counted, print_json
     from imagepipe.plain import plain
-    from imagepipe.undo import last_run, undo, undoable
+    from imagepipe.undo import undo, undoable
 
     quiet_logging(options["verbose"])
     with ExitStack() as stack:
         store, path, where = open_store(stack, options)
         ledger = stack.enter_context(open_ledger(path, store, writing=True))
-        what = undoable(store, ledger, run or last_run(ledger, store.identity))
+        what = undoable(store, ledger, run or "")
         if not options["as_json"]:
             for image in what.delete:
                 click.echo(plain(f"- product {image.product}, image {image.image_id}, {image.name}"))

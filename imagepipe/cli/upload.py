@@ -29,7 +29,7 @@ from imagepipe.cli.settings import (
     shaping_options,
     source_options,
 )
-from imagepipe.errors import ExitCode
+from imagepipe.errors import ConfigurationError, ExitCode
 
 
 @click.command("upload", cls=Sectioned, short_help="Put pictures into a store, each exactly once.")
@@ -100,6 +100,9 @@ def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int |
             products.add(product_of(item))
         else:
             bad += isinstance(item, Asset) or item.failed
+    if options["only"] and not products:
+        raise ConfigurationError(f"--only {options['only']}: the source has no picture of such a product; these are "
+                                 "its SKUs or product ids, with commas between them")
     if options["quiet"] or options["as_json"]:
         return total
     others = ("other images there stay" if options["existing"] == "add" else
