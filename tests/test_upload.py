@@ -895,3 +895,108 @@ def test_an_address_is_fetched_again_only_where_its_etag_has_changed(
 
     assert codes(outcomes) == [code]
     assert len(world.store.posted) == (1 if code else 2)
+
+
+def test_an_added_picture_leaves_the_one_before_even_when_the_run_is_killed_right_after(world: World) -> None:
+    world.write("a.jpg", "old")
+    world.send("a.jpg")
+    world.write("a.jpg", "new")
+
+    def kill(what: str, number: int) -> None:
+        if what == "create":
+            raise Killed
+
+    world.store.after = kill
+    with pytest.raises(Killed):
+        world.send("a.jpg", on_change="add")
+    world.store.after = lambda what, number: None
+    world.send("a.jpg", on_change="add")
+
+    assert sorted(world.contents()) == ["new", "old"]
+
+
+def test_a_duplicate_of_a_picture_that_was_not_taken_is_sent_in_its_stead(world: World) -> None:
+    world.write("a.jpg", "old")
+    world.send("a.jpg")
+    world.write("a.jpg", "new")
+    world.write("b.jpg", "new")
+
+    outcomes = world.send("a.jpg", "b.jpg", on_change="skip")
+
+    assert codes(outcomes)[0] == "changed"
+    assert statuses(outcomes) == ["skipped", "uploaded"]
+    assert sorted(world.contents()) == ["new", "old"]
+
+
+def test_open_requests_that_could_not_be_settled_are_settled_before_anything_is_sent(world: World) -> None:
+    # what an earlier run left: a deletion, whose product cannot be listed just now, and a POST
+    run_id = world.ledger.begin_run(world.store.identity)
+    world.ledger.intend(run_id, world.store.identity, 2, "delete", image_id=7)
+    post = world.ledger.intend(run_id, world.store.identity, 1, "post", name="x-0123456789abcdef-01234567.jpg",
+                               source_sha256="0123456789abcdef", sha256="01234567")
+    busy = [True]
+
+    def refuse(what: str, number: int) -> None:
+        if what == "images" and busy.pop():
+            raise StoreBusy("come back later")
+
+    world.store.before = lambda what, number: refuse(what, number) if busy else None
+    world.write("a.jpg", "a")
+    outcomes = world.send("a.jpg")
+
+    assert statuses(outcomes) == ["uploaded"]
+    [operation] = world.ledger.operations(world.store.identity, "number = ?", post)
+    assert operation.state == "failed"
+    assert [operation.kind for operation in world.ledger.open_operations(world.store.identity)] == ["delete"]
+
+
+def test_sources_of_one_name_are_not_taken_for_each_other(world: World) -> None:
+    # two manifests may both say 1.jpg
+    for folder, content in (("one", "x"), ("two", "y")):
+        (world.folder / folder).mkdir()
+        (world.folder / folder / "1.jpg").write_text(content)
+    world.write("copy.jpg", "x")
+    first, second = (Asset("1.jpg", "1", location=str(world.folder / folder / "1.jpg")) for folder in ("one", "two"))
+
+    outcomes = world.send(first, second, "copy.jpg")
+
+    assert codes(outcomes)[2] == "duplicate"
+    shown = {place.key: world.store.bodies[place.image_id] for place in world.ledger.places("memory", 1)}
+    assert shown["copy.jpg"] == b"x"
+
+
+def test_repair_says_that_a_product_has_gone(world: World) -> None:
+    world.write("a.jpg", "a")
+    world.send("a.jpg")
+    del world.store.products[1]
+
+    outcomes = world.send("a.jpg", repair=True)
+
+    assert statuses(outcomes) == ["failed"]
+
+
+def test_a_plan_counts_what_it_would_send_against_the_limit_of_a_product(world: World) -> None:
+    world.store.side_load_limit = 10
+    for number in range(10_000, 10_998):
+        world.store.products[1][number] = StoreImage(number, 1, f"{number}.jpg")
+    for name in ("a", "b", "c", "d"):
+        world.write(name, name)
+
+    planned = world.send("a", "b", "c", "d", planning=True)
+    sent = world.send("a", "b", "c", "d")
+
+    assert codes(planned) == codes(sent) == [None, None, "product_full", "product_full"]
+
+
+def test_the_order_of_a_product_goes_on_when_it_comes_back_after_a_window_of_rows(world: World) -> None:
+    # with a window of one row, the product is through, and forgotten, before its second picture comes
+    for name in ("a", "b", "x", "y", "z"):
+        world.write(name, name)
+    rows = [world.asset("a"), *(world.asset(name, 2) for name in ("x", "y", "z")), world.asset("b")]
+    upload = Upload(world.store, world.ledger, world.ledger.begin_run("memory"), sleep=no_sleep)
+
+    list(run([replace(row, number=number) for number, row in enumerate(rows, 1)],
+             Pipeline((ReadAsIs(), Dedupe(), upload)), rows=1))
+
+    assert world.contents() == ["a", "b"]
+    assert [image.sort_order for image in world.store.products[1].values()] == [0, 1]

@@ -215,3 +215,27 @@ def test_hashes_are_of_what_was_sent(store: MemoryStore, ledger: Ledger) -> None
     [image] = ledger.images("memory", 1)
 
     assert image.sha256 == hashlib.sha256(asset.data or b"").hexdigest()
+
+
+def test_undo_leaves_what_a_run_found_in_the_store_and_did_not_send(store: MemoryStore, tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "lost") as lost:
+        send(store, lost, prepared("a", 1), prepared("b", 1))
+    with Ledger.open(tmp_path / "new") as new:
+        run_id = send(store, new, prepared("a", 1), prepared("b", 1), prepared("c", 1))
+        assert len(store.products[1]) == 3
+
+        what = undoable(store, new, run_id)
+
+        assert [image.image_id for image in what.delete] == [103]
+        assert last_run(new, store.identity) == run_id
+
+
+def test_a_run_that_only_found_what_was_there_cannot_be_undone(store: MemoryStore, tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "lost") as lost:
+        send(store, lost, prepared("a", 1))
+    with Ledger.open(tmp_path / "new") as new:
+        run_id = send(store, new, prepared("a", 1))
+
+        assert undoable(store, new, run_id).delete == ()
+        with pytest.raises(ConfigurationError, match="knows no run"):
+            last_run(new, store.identity)

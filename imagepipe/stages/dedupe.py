@@ -12,6 +12,9 @@ from imagepipe.errors import ConfigurationError, Skip
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import product_of
 
+#: Codes of what is skipped because its product has the picture, from this input or another.
+_THERE = frozenset({"already_uploaded", "duplicate", "similar"})
+
 
 class _Product:
     """What has passed of one product. A picture is named by its number and source."""
@@ -81,7 +84,8 @@ class Dedupe:
 
     def note(self, outcome: Outcome, /) -> None:
         """Forget a picture that did not get through, so that its duplicate may."""
-        if outcome.status not in (Status.FAILED, Status.PLANNED) or outcome.asset.delivery is not None:
+        got_through = outcome.status not in (Status.FAILED, Status.PLANNED, Status.SKIPPED)
+        if got_through or outcome.code in _THERE or outcome.asset.delivery is not None:
             return
         me = (outcome.asset.number, outcome.asset.source)
         with self._seen.lock:

@@ -97,9 +97,9 @@ class Upload:
         self._state.records.check()
         state, products = self._state, self._state.products
         if not state.settled:
-            state.settled = True
             if not self.planning:
                 state.settler.settle_open()
+            state.settled = True
         products.resolve(asset.target.sku for asset in assets
                          if asset.target.product_id is None and asset.target.sku is not None)
         addressed = [self._state.admission.addressed(asset) for asset in assets]
@@ -161,7 +161,7 @@ class Upload:
         with product.lock:
             if place.image_id not in product.images and product.exists and not product.complete:
                 self._state.products.list_all(product)
-            return place.image_id in product.images or not product.exists
+            return place.image_id in product.images
 
     # -- one picture ---------------------------------------------------------------------------
 
@@ -192,11 +192,12 @@ class Upload:
                 raise Skip(f"changed since it was uploaded as image {place.image_id} (--on-change skip)", "changed")
             if self.by_url:
                 self._refuse_likely(product, asset)
-            if len(product.images) >= MAX_IMAGES:
-                raise ProductFull(f"product {product.id} holds {len(product.images):,} images, and {MAX_IMAGES:,} is "
+            count = len(product.images) + product.planned
+            if count >= MAX_IMAGES:
+                raise ProductFull(f"product {product.id} holds {count:,} images, and {MAX_IMAGES:,} is "
                                   "the most that a product can have; delete some in the store")
             if self.planning:
-                product.by_source[asset.source] = 0
+                product.planned += 1
                 return asset.evolve(delivery=_planned(asset, "replace" if place else "upload"))
             return self._send(product, asset, place)
 
@@ -242,7 +243,7 @@ class Upload:
     def _already_there(self, product: Product, asset: Asset, place: Place | None, held: list[int]) -> Asset:
         """End a picture that its product has: change what is stated otherwise, and say so."""
         image_id = held[0]
-        product.by_source[asset.source] = image_id
+        product.by_source.setdefault(asset.source, []).append(image_id)
         if self.planning:
             raise Skip(f"the product already has this picture, as image {image_id}", "already_uploaded")
         image = product.images.get(image_id)
@@ -301,17 +302,17 @@ class Upload:
         """Send a picture that the product is proved not to have."""
         old = product.images.get(place.image_id) if place and self.on_change == "replace" else None
         sending = self._sending(product, asset, old)
+        if place is not None and self.on_change == "add":  # first: once the place shows the new one, it is all that
+            self.ledger.keep(place.store, place.product, place.image_id)  # saves the one before from `finish`
         image, request, attempts = self._state.poster.send(product, asset, sending)
         product.images[image.id] = image
         product.uploaded.append(image.id)
-        product.by_source[asset.source] = image.id
+        product.by_source.setdefault(asset.source, []).append(image.id)
         product.shows(without_secrets(asset.place), asset.order, image.id)
         if image.is_thumbnail:
             product.only_thumbnail(image.id)
         if asset.target.is_thumbnail or (old is not None and old.is_thumbnail and asset.target.is_thumbnail is None):
             product.thumbnail = image.id
-        if place is not None and self.on_change == "add":
-            self.ledger.keep(place.store, place.product, place.image_id)
         delivery = Delivery(image.id, image.url or None, sending.name or None, request.sha256,
                             len(asset.data) if asset.data is not None and not self.by_url else None,
                             "replace" if old is not None else "upload", attempts)
@@ -348,10 +349,14 @@ class Upload:
         if outcome.code != "duplicate" or asset.target.product_id is None or self.planning:
             return
         product = self._state.products[asset.target.product_id]
-        image_id = product.by_source.get(outcome.duplicate_of or "")
-        if image_id is None or asset.received is None:
+        images = product.by_source.get(outcome.duplicate_of or "")
+        if not images or asset.received is None:
             return
         with product.lock:
+            image_id = images[-1]
+            if len(images) > 1:
+                showing = self._state.products.holding(product, asset.received.sha256)
+                image_id = next((id_ for id_ in showing if id_ in images), image_id)
             image = product.images.get(image_id)
             if asset.target.is_thumbnail and product.thumbnail is None:
                 product.thumbnail = image_id

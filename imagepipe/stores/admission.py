@@ -23,6 +23,9 @@ class Admission:
     existing: Literal["add", "skip"]  #: For products that hold images which are not ours.
     had_images: set[int] = field(default_factory=set)  #: Products that do.
     keys: dict[int, set[str]] = field(default_factory=dict)  #: The places that the source names, by product.
+    # kept here, since what is known of a product is let go of when it is through, and it may come again
+    _rows: dict[int, int] = field(default_factory=dict)  # by product: rows so far, whose order is that of the input
+    _thumbnails: dict[int, str] = field(default_factory=dict)  # by product: the first source that stated `is_thumbnail`
     _apart: Apart = field(default_factory=Apart)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,14 +52,15 @@ class Admission:
             # a SKU and an id may lead to one product, where a key means one place
             told = self._apart(replace(asset, target=replace(asset.target, sku=None)))
             asset = replace(asset, key=told.key, notes=told.notes)
-            order, product.rows = product.rows, product.rows + 1
+            order = self._rows.get(product.id, 0)
+            self._rows[product.id] = order + 1
             self.keys.setdefault(product.id, set()).add(without_secrets(asset.place))
             if asset.target.is_thumbnail:
-                if product.thumbnail_row not in (None, asset.source):
+                first = self._thumbnails.setdefault(product.id, asset.source)
+                if first != asset.source:
                     return asset.evolve(target=replace(asset.target, is_thumbnail=None), order=order,
                                         warning="second_thumbnail",
-                                        note=f"not made the thumbnail, as {product.thumbnail_row} is")
-                product.thumbnail_row = asset.source
+                                        note=f"not made the thumbnail, as {first} is")
         return replace(asset, order=order)
 
     def accepted(self, asset: Asset) -> Asset | Outcome:

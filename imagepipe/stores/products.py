@@ -27,15 +27,15 @@ class Product:
     exists: bool = True
     listed: bool = False  #: `images` was seen at all.
     complete: bool = False  #: `images` is all of them: what is not there is absent.
-    rows: int = 0  #: Rows of this run so far: their order is the order of the input.
+    planned: int = 0  #: Pictures that a plan would send.
     thumbnail: int | None = None  #: The image that is to be the thumbnail, when it is known.
-    thumbnail_row: str | None = None  #: The source that stated `is_thumbnail`, the first of them.
     uploaded: list[int] = field(default_factory=list)  #: Image ids, in the order in which they were sent.
     uncertain: dict[str, int] = field(default_factory=dict)  #: Source hash -> the POST of this run that is undecided.
     said_taken: set[str] = field(default_factory=set)  #: Of these, the store said that it took the picture.
     #: Image -> order and key of the first place, in the order of the input, that is known to show it in this run.
     first: dict[int, tuple[int, str]] = field(default_factory=dict)
-    by_source: dict[str, int] = field(default_factory=dict)  #: Source as given -> image, within this run.
+    #: Source as given -> images, within this run: two manifests may both say `1.jpg`.
+    by_source: dict[str, list[int]] = field(default_factory=dict)
     #: Texts of duplicates for images that have none, with the place that states each; sent at the end.
     descriptions: dict[int, tuple[str, Place]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -122,6 +122,11 @@ class Settler:
             images = self.products.list_all(product)
         except ProductNotFound:
             images = []
+        except StopRun:
+            raise
+        except StoreError as error:  # it stays open: a later run looks again
+            log.info("product %d could not be listed: %s", product.id, error)
+            return
         here = any(image.id == operation.image_id for image in images)
         ledger.settle(operation.number, "failed" if here else "done", detail="found in the listing" if here else "gone",
                       gone=None if here else operation.image_id)
