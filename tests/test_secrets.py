@@ -223,6 +223,8 @@ FAULTS = [
     Fault("packed", telling(422, "Content-Encoding: gzip", content=gzip.compress(ECHO))),
     Fault("escaped", telling(422, content=ECHO.replace(b"CANARY", b"\\u0043ANARY"))),
     Fault("in a text that is cut", telling(400, content=json.dumps({"title": "a" * 290 + TOKEN}).encode())),
+    Fault("escaped, in a text that is cut",
+          telling(400, content=json.dumps({"title": "a" * 290 + TOKEN}).replace("CANARY", "\\u0043ANARY").encode())),
     Fault("a web page", telling(200, content=PAGE, kind="text/html")),
     Fault("a web page that says 502", telling(502, content=PAGE, kind="text/html")),
     Fault("truncated JSON", telling(200, content=ECHO[:60])),
@@ -284,6 +286,42 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("head", ["{} is no status line", "HTTP/{} 200 OK", "HTTP/1.1 {} OK", "HTTP/1.1 200 OK\n{}",
+                                  "HTTP/1.1 200 OK\n{} x: 1", "HTTP/1.1 200 OK\nContent-Length: {}",
+                                  "HTTP/1.1 200 OK\nTransfer-Encoding: {}", "HTTP/1.1 200 OK\nContent-Encoding: {}",
+                                  "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n{}"])
+@pytest.mark.parametrize("by", ["store", "proxy"])
+def test_what_is_no_answer_is_said_in_our_words(head: str, by: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.read()
+        peer.send(f"{head.format('PEERSWORDS')}\n\n".replace("\n", "\r\n").encode())
+        peer.hang_up()
+
+    with serving(script) as server:
+        transport = Transport(proxy=server.url if by == "proxy" else None)
+        with pytest.raises((NoConnection, BrokenOff)) as caught:
+            exchange(transport.handle_request, "GET", "https://a.example/" if by == "proxy" else server.url,
+                     headers={}, cap=100)
+    transport.close()
+
+    assert "peerswords" not in str(caught.value).lower()
+    assert list(chain(caught.value)) == [caught.value]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(407, "proxy"), (403, "proxy"), (502, "network"), (504, "network")])
+def test_a_proxy_that_refuses_is_quoted_with_its_number_alone(status: int, kind: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.read()
+        peer.send(f"HTTP/1.1 {status} PEERSWORDS\r\nContent-Length: 0\r\n\r\n".encode())
+        peer.hang_up()
+
+    with serving(script) as server, pytest.raises(NoConnection) as caught:
+        exchange(Transport(proxy=server.url).handle_request, "GET", "https://a.example/", headers={}, cap=100)
+
+    assert str(caught.value) == f"the proxy refuses ({status})"
+    assert caught.value.kind == kind
 
 
 def test_a_token_that_comes_back_in_two_pieces_is_not_logged_by_the_library(everything: Everything) -> None:

@@ -184,13 +184,13 @@ def explained(answer: Answer, secret: Secret) -> str:
     except ValueError:
         phrase = ""
     said = f"{answer.status} {phrase}".strip()
-    words = "" if answer.is_web_page else _words(answer)
+    words = "" if answer.is_web_page else _words(answer, secret)
     if words and words.lower() != phrase.lower():
         said += f": {words}"
-    return secret.hide(said)
+    return said
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: Answer, secret: Secret) -> str:
     try:
         body = answer.json()
     except Nonsense:
@@ -205,7 +205,7 @@ def _words(answer: Answer) -> str:
         words.extend(f"{name}: {text}" for name, text in list(errors.items())[:5] if isinstance(text, str))
     elif isinstance(errors, list):
         words.extend(text for text in errors[:5] if isinstance(text, str))
-    text = plain("; ".join(dict.fromkeys(words)))
+    text = secret.hide(plain("; ".join(dict.fromkeys(words))))  # before it is cut: half a secret would not be found
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
