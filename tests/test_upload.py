@@ -1000,3 +1000,12 @@ def test_the_order_of_a_product_goes_on_when_it_comes_back_after_a_window_of_row
 
     assert world.contents() == ["a", "b"]
     assert [image.sort_order for image in world.store.products[1].values()] == [0, 1]
+
+
+def test_a_picture_renamed_and_back_shows_what_is_stated_now(world: World) -> None:
+    # the text that was sent for the other name is the one in the store
+    for name, text in (("c.jpg", "another"), ("a.jpg", "one text"), ("c.jpg", "another")):
+        world.write(name, "red")
+        world.send(world.asset(name, description=text))
+
+        assert [image.description for image in world.store.products[1].values()] == [text]

@@ -294,6 +294,7 @@ class Upload:
             delivery = replace(delivery, url=image.url)
         if place is not None:
             self.ledger.point(replace(place, run=self.run, **said))
+            self._state.records.unsay(place, image_id, said)
         return asset.evolve(delivery=delivery)
 
     # -- sending -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,6 +82,13 @@ class Records:
             place = replace(place, is_thumbnail=True)
         if replaced is None or place != replace(replaced, run=place.run):
             self.ledger.point(place)
+
+    def unsay(self, place: Place, image_id: int, said: Mapping[str, Any]) -> None:
+        """Note that an image no longer shows what its other places have stated, now that one said otherwise."""
+        for other in self.places(place.product):
+            stale: dict[str, Any] = {name: None for name, value in said.items() if getattr(other, name) not in (None, value)}
+            if stale and other.image_id == image_id and other.key != place.key:
+                self.ledger.point(replace(other, **stale))
 
 
 def without_secrets(address: str) -> str:
