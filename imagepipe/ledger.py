@@ -255,9 +255,10 @@ class Ledger:
         rows = self._rows("SELECT * FROM places WHERE store = ? AND product = ? AND key = ?", store, product, key)
         return _place(rows[0]) if rows else None
 
-    def places(self, store: str, product: int | None = None) -> list[Place]:
-        """Return the places of a product, or of the whole store."""
-        return [_place(row) for row in self._rows(*_select("places", "product, key", store=store, product=product))]
+    def places(self, store: str, product: int | None = None, *, image_id: int | None = None) -> list[Place]:
+        """Return the places of a product, or of the whole store; with `image_id`, those that show this image."""
+        return [_place(row) for row in self._rows(*_select("places", "product, key", store=store, product=product,
+                                                           image_id=image_id))]
 
     def point(self, place: Place) -> None:
         """Let a place point to an image."""
@@ -270,10 +271,11 @@ class Ledger:
             db.execute("DELETE FROM places WHERE store = ? AND product = ? AND key = ?",
                        (place.store, place.product, place.key))
 
-    def images(self, store: str, product: int | None = None, *, run: str | None = None,
-               deleted: bool = False) -> list[Image]:
-        """Return what we know to be in a product, or in the store, or what one run put there."""
-        sql, *values = _select("images", "product, image_id", store=store, product=product, run=run)
+    def images(self, store: str, product: int | None = None, *, run: str | None = None, image_id: int | None = None,
+               source_sha256: str | None = None, deleted: bool = False) -> list[Image]:
+        """Return what we know to be in a product, or in the store, or what one run recorded; all, or one picture of it."""
+        sql, *values = _select("images", "product, image_id", store=store, product=product, run=run, image_id=image_id,
+                               source_sha256=source_sha256)
         images = [_image(row) for row in self._rows(sql, *values)]
         return images if deleted else [image for image in images if image.deleted_by is None]
 

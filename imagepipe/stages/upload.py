@@ -247,8 +247,7 @@ class Upload:
         if self.planning:
             raise Skip(f"the product already has this picture, as image {image_id}", "already_uploaded")
         image = product.images.get(image_id)
-        known = {known.image_id for known in self._state.records.images(product.id)}
-        if image is not None and image_id not in known:
+        if image is not None and not self.ledger.images(self._state.records.store, product.id, image_id=image_id):
             assert asset.received is not None  # the caller hashed it
             self.ledger.learn(Image(self._state.records.store, product.id, image_id, asset.received.sha256, None,
                                     image.image_file, image.url, None, self.run))

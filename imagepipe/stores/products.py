@@ -144,10 +144,12 @@ class Products:
 
     def foreign(self, product: Product) -> list[StoreImage]:
         """Return the images of a product that are not ours."""
-        known = {image.image_id for image in self.ledger.images(self.identity, product.id) if image.ours}
         # copied first, in one step: a picture of this product may be on its way in another thread
-        return [image for image in list(product.images.values())
-                if image.id not in known and marker.find(image.image_file) is None]
+        unmarked = [image for image in list(product.images.values()) if marker.find(image.image_file) is None]
+        if not unmarked:
+            return []
+        known = {image.image_id for image in self.ledger.images(self.identity, product.id) if image.ours}
+        return [image for image in unmarked if image.id not in known]
 
     def next_order(self, product: Product) -> int:
         """Return the `sort_order` of the first row of this run: after the images that are not ours."""
@@ -160,9 +162,11 @@ class Products:
         one to keep is one that a place points to, else the lowest.
         """
         named = {image.id for image in product.images.values() if marker.shows_source(image.image_file, source_sha256)}
-        for image in self.ledger.images(self.identity, product.id):
-            if image.source_sha256 == source_sha256 and (not product.complete or image.image_id in product.images):
+        for image in self.ledger.images(self.identity, product.id, source_sha256=source_sha256):
+            if not product.complete or image.image_id in product.images:
                 named.add(image.image_id)
+        if len(named) < 2:
+            return list(named)
         pointed = {place.image_id for place in self.ledger.places(self.identity, product.id)}
         return sorted(named, key=lambda id_: (id_ not in pointed, id_))
 

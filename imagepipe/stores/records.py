@@ -85,9 +85,10 @@ class Records:
 
     def unsay(self, place: Place, image_id: int, said: Mapping[str, Any]) -> None:
         """Note that an image no longer shows what its other places have stated, now that one said otherwise."""
-        for other in self.places(place.product):
-            stale: dict[str, Any] = {name: None for name, value in said.items() if getattr(other, name) not in (None, value)}
-            if stale and other.image_id == image_id and other.key != place.key:
+        for other in self.ledger.places(self.store, place.product, image_id=image_id):
+            stale: dict[str, Any] = {name: None for name, value in said.items()
+                                     if getattr(other, name) not in (None, value)}
+            if stale and other.key != place.key:
                 self.ledger.point(replace(other, **stale))
 
 

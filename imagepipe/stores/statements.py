@@ -29,8 +29,8 @@ class Statements:
         if product.shows(without_secrets(asset.place), asset.order, image_id):
             return stated
         said = {"is_thumbnail": True} if stated.get("is_thumbnail") else {}
-        if not stated.get("description") or any(place.description for place in self.records.places(product.id)
-                                                if place.image_id == image_id):
+        if not stated.get("description") or any(place.description for place in self.records.ledger.places(
+                self.records.store, product.id, image_id=image_id)):
             return said
         if look and image_id not in product.images:
             self.products.list_all(product)
