@@ -273,7 +273,7 @@ class Ledger:
 
     def images(self, store: str, product: int | None = None, *, run: str | None = None, image_id: int | None = None,
                source_sha256: str | None = None, deleted: bool = False) -> list[Image]:
-        """Return what we know to be in a product, or in the store, or what one run recorded; all, or one picture of it."""
+        """Return what we know to be in a product, or in the store, or what one run recorded: all, or of one picture."""
         sql, *values = _select("images", "product, image_id", store=store, product=product, run=run, image_id=image_id,
                                source_sha256=source_sha256)
         images = [_image(row) for row in self._rows(sql, *values)]
