@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import time
@@ -354,11 +355,12 @@ def plan(source: Source, store: Store | None = None, **options: Any) -> Run:
 
     options.pop("ledger", None)
     shaping, options = take_shaping(options.pop("shaping", None), options)
+    _only_known(options, (*SOURCE_OPTIONS, *inspect.signature(upload).parameters))
     stop, stack = Stop(), contextlib.ExitStack()
     executor = options.get("executor") or stack.enter_context(
         _workers(options.get("jobs"), options.get("memory"), options.get("picture_timeout", 60.0)))
     assets = numbered(source, **{name: options[name] for name in SOURCE_OPTIONS if name in options})
-    pipeline = shaping.pipeline() + (Dedupe(options.get("similar", "report")),)
+    pipeline = _with_stages(shaping.pipeline(), options.get("stages", ())) + (Dedupe(options.get("similar", "report")),)
     outcomes = (_as_planned(outcome) for outcome in run(assets, pipeline, executor=executor, stop=stop))
     return Run(outcomes, stop=stop, planning=True, on_end=lambda summary: stack.close())
 

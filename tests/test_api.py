@@ -11,9 +11,9 @@ import pytest
 from memory_store import MemoryStore
 from pictures import encoded, photo
 
-from imagepipe.api import Run, upload
+from imagepipe.api import Run, plan, upload
 from imagepipe.asset import Asset
-from imagepipe.errors import ExitCode
+from imagepipe.errors import ConfigurationError, ExitCode
 from imagepipe.ledger import Ledger
 from imagepipe.outcome import Status
 
@@ -136,3 +136,12 @@ def test_a_run_of_some_products_prunes_nothing(store: MemoryStore, ledger: Ledge
     send([red, blue], store, ledger, prune=True, only=["SHIRT-RED"]).wait()
 
     assert len(store.products[1]) == 2
+
+
+def test_a_plan_without_a_store_refuses_what_upload_refuses_and_runs_the_same_stages() -> None:
+    with pytest.raises(ConfigurationError, match="qualty"):
+        plan(pictures("a"), jobs=0, qualty=5)
+
+    [outcome] = plan(pictures("a"), jobs=0, stages=[lambda asset: asset.evolve(note="mine")])
+
+    assert "mine" in outcome.asset.notes
