@@ -107,7 +107,7 @@ def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int |
         return total
     others = ("other images there stay" if options["existing"] == "add" else
               "products that hold other images are left alone")
-    unusable = f"; {bad:,} further {'rows' if bad > 1 else 'row'} cannot be used" if bad else ""
+    unusable = f"; {bad:,} more cannot be used" if bad else ""
     what = f"{counted(pictures, 'picture')} of {counted(len(products), 'product')}"
     click.echo(wrapped(plain(f"Upload {what} to {where}; {others}{unusable}.")), err=True)
     if pictures and sys.stdin.isatty() and sys.stderr.isatty() and not options["yes"] and not options["sandbox"]:
