@@ -16,7 +16,7 @@ def alive(pid: int) -> bool:
         return False
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:  # it has just gone, or the system has no /proc
+    except (FileNotFoundError, ProcessLookupError):  # it has just gone, or the system has no /proc
         return not Path("/proc/self").exists()
 
 
