@@ -48,7 +48,8 @@ def test_every_error_pickles_with_all_it_says(error: Exception) -> None:
 
 
 def test_an_asset_and_an_outcome_pickle() -> None:
-    asset = Asset("a.jpg", Target(product_id=7, sku="S", description="A cup"), data=b"x", received=Received("0" * 64, 1),
+    target = Target(product_id=7, sku="S", description="A cup")
+    asset = Asset("a.jpg", target, data=b"x", received=Received("0" * 64, 1),
                   facts=Facts("jpeg", 3, 4), delivery=Delivery(5, name="a-1.jpg"), notes=("turned upright",))
     outcome = Outcome(asset, Status.UPLOADED)
 
@@ -65,11 +66,12 @@ def test_the_stages_pickle_compare_and_show_their_settings() -> None:
     assert " at 0x" not in repr(pipeline)
 
 
-JSON_FIELDS = (
-    "schema, run_id, source, image, manifest, row_number, row, status, action, reason, code, retry, warnings, stage, "
-    "product_id, sku, sort_order, is_thumbnail, description, output, format, width, height, frames, bytes_in, "
-    "bytes_out, source_sha256, sha256, lossless, notes, image_id, url, duplicate_of, similar_to, attempts, "
-    "seconds").split(", ")
+JSON_FIELDS = [
+    "schema", "run_id", "source", "image", "manifest", "row_number", "row", "status", "action", "reason", "code",
+    "retry", "warnings", "stage", "product_id", "sku", "sort_order", "is_thumbnail", "description", "output",
+    "format", "width", "height", "frames", "bytes_in", "bytes_out", "source_sha256", "sha256", "lossless", "notes",
+    "image_id", "url", "duplicate_of", "similar_to", "attempts", "seconds",
+]
 
 
 def test_a_json_line_has_at_least_the_promised_fields() -> None:
