@@ -176,7 +176,8 @@ class Asset:
     received: Received | None = None  #: Set by Read, or by Decode for data that was handed over.
     facts: Facts | None = None  #: Set by Decode.
     lossless: bool = True  #: The pixels are those that were received.
-    fingerprint: str | None = None  #: SHA-256 of the picture without its metadata, where that is cheap (JPEG).
+    #: SHA-256 of what is shown, metadata aside: of a JPEG's stream, of other pixels where they are decoded anyway.
+    fingerprint: str | None = None
     likeness: Likeness | None = None
     preview: bytes | None = field(default=None, repr=False)  #: A JPEG of at most 96 pixels, for the report.
     similar_to: str | None = None  #: Source of an earlier picture that looks the same.

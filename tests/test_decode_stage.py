@@ -245,3 +245,13 @@ def test_nothing_of_the_preview_names_the_source():
     assert b"SECRET" not in decoded(data).preview
     assert Image.open(io.BytesIO(decoded(data).preview)).info.keys() <= {"jfif", "jfif_version", "jfif_unit",
                                                                           "jfif_density"}
+
+
+def test_the_same_pixels_in_other_containers_have_one_fingerprint():
+    picture = photo()
+    tiff, tga = decoded(encoded("TIFF", picture), "a.tif"), decoded(encoded("TGA", picture), "a.tga")
+    other = decoded(encoded("TIFF", photo().transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "b.tif")
+
+    assert tiff.fingerprint == tga.fingerprint
+    assert tiff.fingerprint is not None
+    assert other.fingerprint != tiff.fingerprint

@@ -197,6 +197,9 @@ def remarks(summary: Summary) -> Iterator[str]:
         yield "Interrupted. What was in flight is done and written down; the same command goes on from here."
     elif summary.stopped:
         yield f"Stopped early: {summary.stopped}"
+    if others := extra.get("products_with_other_images"):
+        yield (f"{others:,} product{' already holds' if others == 1 else 's already hold'} images that are not ours; "
+               "they stay as they are.")
     for text in extra.get("surplus", ()):
         yield f"Note: {text}."
     for text in extra.get("unfinished", ()):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from imagepipe.asset import Asset, Facts, Received
+from imagepipe.asset import Asset, Facts, Pixels, Received
 from imagepipe.codecs import sniff
 from imagepipe.codecs.decode import (
     MAX_FRAMES,
@@ -128,9 +128,23 @@ class Decode:
         if data is None:
             facts = replace(facts, bit_depth=8)
         lossless = asset.lossless and not scaled and not decoded.damaged and header.bit_depth <= 8
+        fingerprint = decoded.fingerprint
+        if fingerprint is None and not decoded.damaged:
+            fingerprint = _fingerprint(pixels)
         return _seen(asset, first, pixels.orientation).evolve(
-            data=data, pixels=pixels, facts=facts, lossless=lossless, fingerprint=decoded.fingerprint,
+            data=data, pixels=pixels, facts=facts, lossless=lossless, fingerprint=fingerprint,
             notes=_said(asset, header, notes))
+
+
+def _fingerprint(pixels: Pixels) -> str | None:
+    """Return the hash of what a still picture shows, whatever it was stored as; None for an animation."""
+    if len(pixels.frames) > 1:
+        return None
+    image = pixels.frames[0].image
+    digest = hashlib.sha256(repr((image.mode, image.size, pixels.orientation, pixels.color)).encode())
+    for top in range(0, image.height, 256):  # in strips: a copy of all of it would be as large as the picture
+        digest.update(image.crop((0, top, image.width, min(top + 256, image.height))).tobytes())
+    return digest.hexdigest()
 
 
 def _recognised(data: bytes, name: str) -> str:
