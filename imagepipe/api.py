@@ -264,6 +264,8 @@ def upload(
                 summary.extra["requests"] = usage()
             if run_id is not None:
                 _end_run(book, run_id, summary)
+            if interrupt is not None:
+                interrupt(False)  # the store is the caller's, who may go on with it
 
     def delete_gone(summary: Summary) -> None:
         gone = uploader.gone() if prune and not stop and run_id is not None else []

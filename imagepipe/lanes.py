@@ -28,7 +28,7 @@ class Stop:
         self.retry = Retry.AGAIN
         self._is_set = False  # no Event, whose lock a signal handler could find held by the thread it interrupts
         self.wake: Callable[[], None] = lambda: None
-        self.listeners: list[Callable[[], object]] = []  #: Called once by the run, before it ends what is in flight.
+        self.listeners: list[Callable[[], object]] = []  #: Called once, when the run is to end early.
 
     def __call__(self, reason: str, *, code: str = "stopped", exit_code: ExitCode = ExitCode.TRY_AGAIN,
                  retry: Retry = Retry.AGAIN) -> None:

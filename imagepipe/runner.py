@@ -119,6 +119,9 @@ class _Runner:
                     if self.exhausted:
                         continue
                 self._await()
+        except GeneratorExit:  # closed early: nobody waits for a network that has gone
+            self._tell_of_the_end()
+            raise
         finally:
             for future in list(self.futures):
                 future.cancel()
@@ -431,10 +434,13 @@ class _Runner:
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _give_up_waiting(self) -> None:
-        """Turn everything that is not in flight into `planned`."""
+    def _tell_of_the_end(self) -> None:
         while self.stop.listeners:
             self.stop.listeners.pop()()
+
+    def _give_up_waiting(self) -> None:
+        """Turn everything that is not in flight into `planned`."""
+        self._tell_of_the_end()
         for future in list(self.futures):
             future.cancel()
         for lane in self.lanes.values():

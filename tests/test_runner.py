@@ -400,3 +400,24 @@ def collect(outcomes: Iterator[Outcome], into: list[Outcome]) -> list[Outcome]:
     for outcome in outcomes:
         into.append(outcome)
     return []
+
+
+def test_closing_a_run_early_tells_those_who_wait() -> None:
+    told: list[str] = []
+    stop = Stop()
+    stop.listeners.append(lambda: told.append("the end"))
+
+    outcomes = run(some(20), Pipeline((pure, Record())), stop=stop)
+    next(outcomes)
+    outcomes.close()
+
+    assert told == ["the end"]
+
+
+def test_a_run_that_ends_by_itself_interrupts_nobody() -> None:
+    told: list[str] = []
+    stop = Stop()
+    stop.listeners.append(lambda: told.append("the end"))
+
+    assert len(list(run(some(5), Pipeline((pure, Record())), stop=stop))) == 5
+    assert told == []

@@ -77,7 +77,10 @@ def _pruning(options: dict[str, Any]) -> Any:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             click.echo(f"{len(places):,} pictures have gone from the source; --yes deletes their images", err=True)
             return False
-        return click.confirm(f"Delete the images of these {len(places):,} pictures?", default=False, err=True)
+        try:
+            return click.confirm(f"Delete the images of these {len(places):,} pictures?", default=False, err=True)
+        except click.Abort:  # Ctrl-C is a no; the run itself is over, and is still to be written down
+            return False
 
     return sure if options["prune"] else False
 
