@@ -26,13 +26,14 @@ from memory_store import Killed, MemoryStore
 from quick import ReadAsIs
 
 from imagepipe.asset import Asset, Target
-from imagepipe.errors import Ambiguous
+from imagepipe.errors import Ambiguous, ConfigurationError
 from imagepipe.ledger import Ledger
 from imagepipe.outcome import Outcome
 from imagepipe.pipeline import Pipeline
 from imagepipe.runner import run
 from imagepipe.stages.dedupe import Dedupe
 from imagepipe.stages.upload import Upload
+from imagepipe.undo import undo, undoable
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 PRODUCTS = [1, 2]
@@ -162,6 +163,16 @@ class Histories(RuleBasedStateMachine):
         setattr(self.store, "after" if committed else "before", lose)
         self._run([False])
         self._heal()
+
+    @rule()
+    def undo(self) -> None:
+        """Take the last run back; a clean run sends its pictures again."""
+        with Ledger.open(self.folder / "ledger.sqlite3") as book:
+            try:
+                what = undoable(self.store, book, sleep=lambda seconds: None, waits=(0, 0))
+            except ConfigurationError:
+                return  # there is no run to take back
+            assert len(list(undo(self.store, book, what))) == len(what.delete)
 
     def _heal(self) -> None:
         self.store.before = self.store.after = lambda what, number: None
