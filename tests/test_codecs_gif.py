@@ -8,6 +8,7 @@ from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 STILL = encoded("GIF")
 MOVING = animated("GIF", loop=2)
 FIRST = STILL.index(b",", 13 + 768)
+FIRST_MOVING = MOVING.index(b",", 13 + 768)
 
 
 @pytest.mark.parametrize("loop, plays", [(0, 0), (1, 2), (7, 8), (None, None)])
@@ -91,12 +92,34 @@ def test_a_frame_that_is_wiped_leaves_a_hole():
     assert gif.read_header(smaller).has_alpha
 
 
-def test_a_frame_outside_the_screen_is_corrupt_because_programs_disagree():
+def test_the_first_frame_makes_the_screen_grow_as_in_browsers():
     outside = STILL[:FIRST + 1] + b"\1\0" + STILL[FIRST + 3:]
 
-    with pytest.raises(Corrupt, match="49 x 32 on a screen of 48 x 32"):
-        gif.rebuild(outside)
-    assert gif.read_header(outside, accept_damaged=True).width == 49
+    header, rebuilt = gif.read_header(outside), gif.rebuild(outside)
+
+    assert (header.width, header.height, header.has_alpha, header.shown_alike) == (49, 32, True, True)
+    assert header.notes == ("a screen of 48 x 32 that its first frame is larger than",)
+    assert rebuilt[6:10] == b"\x31\0\x20\0"
+    assert gif.read_header(rebuilt).notes == ()
+    assert other_eyes(rebuilt) == other_eyes(outside)
+
+
+def test_of_a_later_frame_is_shown_what_lies_on_the_screen():
+    second = MOVING.index(b",", MOVING.index(b"\x21\xf9\x04", FIRST_MOVING))
+    outside = MOVING[:second + 1] + b"\x28\0\x0c\0" + MOVING[second + 5:]
+
+    header = gif.read_header(outside)
+
+    assert (header.width, header.height, header.shown_alike) == (48, 32, False)
+    assert header.notes == ("a frame that sticks out of the screen, of which the part inside is shown",)
+
+
+def test_a_frame_far_larger_than_the_screen_is_corrupt():
+    second = MOVING.index(b",", MOVING.index(b"\x21\xf9\x04", FIRST_MOVING))
+    outside = MOVING[:second + 5] + b"\xff\xff\xff\xff" + MOVING[second + 9:]
+
+    with pytest.raises(Corrupt, match="on a screen of 48 x 32"):
+        gif.read_header(outside)
 
 
 @pytest.mark.parametrize("data", [

@@ -67,7 +67,7 @@ class Verified:
     damaged: bool = False
     fingerprint: str | None = None  #: JPEG: SHA-256 of the rebuilt stream.
     opaque: bool = True  #: No frame has a pixel that is not shown in full.
-    shown_everywhere: bool = True  #: False for a coding that browsers do not decode (arithmetic JPEG).
+    shown_everywhere: bool = True  #: False where browsers do not decode it (arithmetic JPEG), or programs differ.
     pixels: Pixels | None = field(default=None, repr=False)  #: Where they were decoded anyway and asked for.
 
 
@@ -195,6 +195,7 @@ def verify(data: bytes, format: str, *, header: Header | None = None, max_pixels
         pixels = decoded.pixels
         return Verified(pixels.frames[0].image, decoded.notes,
                         opaque=all(opaque(frame.image) for frame in pixels.frames),
+                        shown_everywhere=header.shown_alike,
                         pixels=pixels if keep_pixels else None)
     budget.reserve(len(data) * 2 + header.width * header.height * 4 * 4 + _FIXED)
     first: Image.Image | None = None
@@ -205,7 +206,7 @@ def verify(data: bytes, format: str, *, header: Header | None = None, max_pixels
             solid = solid and opaque(image)
     if first is None:
         raise corrupt(name_of(format), "it has no frame")
-    return Verified(first, opaque=solid)
+    return Verified(first, opaque=solid, shown_everywhere=header.shown_alike)
 
 
 def _glance_size(header: Header) -> tuple[int, int]:

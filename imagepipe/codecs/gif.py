@@ -7,7 +7,7 @@ application extensions only the loop count stays (NETSCAPE2.0, or ANIMEXTS1.0).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagepipe.codecs.container import MAX_PARTS, Cleaned, Piece, assemble, ends, trailer, unique
 from imagepipe.codecs.exif import Exif
@@ -21,6 +21,7 @@ _PLAIN_TEXT, _CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _XMP = b"XMP DataXMP"
 _MAX_BLOCKS = 5_000_000  #: Of compressed data; a file of a gigabyte, honestly written, has 4 million.
+_LARGER, _SMALL = 4, 1_000_000  # times the screen, and pixels: a frame that sticks out is no larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class _Frame:
     is_transparent: bool  #: One of its colours is.
     disposal: int
 
+    @property
+    def area(self) -> int:
+        return (self.right - self.left) * (self.bottom - self.top)
+
     def covers(self, other: _Frame) -> bool:
         return (self.left <= other.left and self.top <= other.top and self.right >= other.right
                 and self.bottom >= other.bottom)
@@ -61,8 +66,10 @@ class Patch:
 class _Parts:
     """What a GIF holds."""
 
-    width: int = 0
+    width: int = 0  #: Of the screen, with the first frame on it.
     height: int = 0
+    has_grown: bool = False  #: The first frame is larger than the screen that the file states.
+    sticks_out: bool = False  #: A later frame does.
     start: int = 0  #: Of the first block.
     blocks: list[_Block] = field(default_factory=list)
     frames: list[_Frame] = field(default_factory=list)
@@ -91,6 +98,7 @@ def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
         loop=loop + 1 if loop else loop,
         hidden=_hidden(parts),
         notes=tuple(parts.notes),
+        shown_alike=not parts.sticks_out,
     )
 
 
@@ -106,6 +114,9 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
     """Do what `rebuild` does, and say what was left out."""
     parts = _parts(data, accept_damaged)
     pieces: list[Piece] = [(0, parts.start)]
+    if parts.has_grown:
+        screen = parts.width.to_bytes(2, "little") + parts.height.to_bytes(2, "little")
+        pieces = [data[:6] + screen, (10, parts.start)]
     said = _statement(data, parts) if "copyright" in keep else Statement()
     if said:
         pieces.append(_comment(said))
@@ -168,7 +179,7 @@ def _parts(data: bytes, accept_damaged: bool) -> _Parts:
         parts.notes.append("the end is missing")
     if not parts.frames:
         raise Corrupt("the GIF holds no picture")
-    _inside(parts, accept_damaged)
+    _settle_screen(parts)
     if len(parts.frames) == 1:
         parts.names |= dict.fromkeys(parts.loops, "a loop count without an animation")
     while parts.blocks[-1].kind == _CONTROL:  # says how to show a picture that does not come
@@ -254,15 +265,29 @@ def _extension(data: bytes, label: int, start: int, end: int, parts: _Parts) -> 
     parts.blocks.append(_Block(label, start, end, name))
 
 
-def _inside(parts: _Parts, accept_damaged: bool) -> None:
-    """Check that the frames lie on the screen: what programs make of others differs."""
-    right, bottom = max(frame.right for frame in parts.frames), max(frame.bottom for frame in parts.frames)
-    if right <= parts.width and bottom <= parts.height:
-        return
-    if not accept_damaged:
-        raise Corrupt(f"the GIF is damaged: a frame reaches to {right} x {bottom} on a screen of "
-                      f"{parts.width} x {parts.height}")
-    parts.width, parts.height = max(right, parts.width), max(bottom, parts.height)
+def _settle_screen(parts: _Parts) -> None:
+    """Settle how large the screen is where frames stick out of it.
+
+    As browsers and libvips have it: the first frame makes the screen grow to the right and down, and
+    of a later one is shown what lies on the screen. Raises `Corrupt` for a frame that is so much
+    larger than the screen that it would only cost memory.
+    """
+    first = parts.frames[0]
+    if first.right > parts.width or first.bottom > parts.height:
+        parts.notes.append(f"a screen of {parts.width} x {parts.height} that its first frame is larger than")
+        parts.width, parts.height = max(first.right, parts.width), max(first.bottom, parts.height)
+        parts.has_grown = True
+    for number, frame in enumerate(parts.frames):
+        if frame.right <= parts.width and frame.bottom <= parts.height:
+            continue
+        if frame.area > max(_LARGER * parts.width * parts.height, _SMALL):
+            raise Corrupt(f"the GIF is damaged: a frame reaches to {frame.right} x {frame.bottom} on a screen of "
+                          f"{parts.width} x {parts.height}")
+        parts.sticks_out = True
+        parts.frames[number] = replace(frame, right=max(frame.left, min(frame.right, parts.width)),
+                                       bottom=max(frame.top, min(frame.bottom, parts.height)))
+    if parts.sticks_out:
+        parts.notes.append("a frame that sticks out of the screen, of which the part inside is shown")
 
 
 def _has_alpha(parts: _Parts) -> bool:

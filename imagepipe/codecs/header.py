@@ -26,3 +26,4 @@ class Header:
     progressive_scans: int = 0  #: JPEG: how many scans the picture is in; 1 in a baseline one.
     hidden: tuple[str, ...] = ()  #: What there is beside the picture, in words: `EXIF`, `a comment`, ….
     notes: tuple[str, ...] = ()  #: Oddities that are no fault, as sentences without a full stop.
+    shown_alike: bool = True  #: False where programs differ on what it shows, until it is encoded again.
