@@ -156,7 +156,8 @@ def prepare_to(
     """Prepare every picture of `source` into `folder`. Takes the options of `upload` that concern sources.
 
     Duplicates are skipped. Without `executor`, worker processes are started: `jobs` of them (0:
-    none, all is done in this process), with limits on time and memory for each picture.
+    none, all is done in this process), with limits on time and memory for each picture. Raises
+    `ConfigurationError` where the folder cannot be written to.
     """
     from imagepipe.stages import Dedupe
     from imagepipe.stores.folder import Save
@@ -164,7 +165,9 @@ def prepare_to(
     shaping, options = take_shaping(shaping, options)
     stop, stack = Stop(), contextlib.ExitStack()
     assets = numbered(source, **_only_known(options, SOURCE_OPTIONS))
-    pipeline = shaping.pipeline() + (Dedupe(similar), Save(Path(folder)))
+    save = Save(Path(folder))
+    save.open()
+    pipeline = shaping.pipeline() + (Dedupe(similar), save)
     executor = stack.enter_context(_workers(jobs, memory, picture_timeout)) if executor is None else executor
     outcomes = run(assets, pipeline, executor=executor, connections=1, rows=rows, window_bytes=window_bytes, stop=stop)
     return Run(outcomes, stop=stop, on_end=lambda summary: stack.close())

@@ -257,6 +257,36 @@ def test_reports_are_written(imagepipe: Callable[..., Result], photos: Path, end
     assert "img10.jpg" in Path(f"out.{ending}").read_text(encoding="utf-8-sig")
 
 
+def test_a_wrong_value_is_said_with_where_it_comes_from(imagepipe: Callable[..., Result], photos: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("imagepipe.toml").write_text('max-bytes = "12"\n')
+    assert "(from imagepipe.toml)" in imagepipe("prepare", photos, "--out", "out").err
+    assert "(from" not in imagepipe("prepare", photos, "--out", "out", "--max-bytes", "12").err
+    monkeypatch.setenv("IMAGEPIPE_MAX_BYTES", "13")
+    run = imagepipe("prepare", photos, "--out", "out")
+    assert run.code == 2
+    assert "'13' is not a size" in run.err
+    assert "(from the environment variable IMAGEPIPE_MAX_BYTES)" in run.err
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(imagepipe: Callable[..., Result], photos: Path) -> None:
+    Path("file").write_text("in the way")
+    run = imagepipe("prepare", photos, "--out", "file/out")
+    assert run.code == 2
+    assert run.out == ""
+    assert run.err.count("cannot be written to") == 1
+
+
+def test_verify_refuses_a_report_that_it_would_not_write(imagepipe: Callable[..., Result], photos: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    assert imagepipe("upload", photos, "--match", "{sku}/*", "--sandbox", "--jobs", "0").code == 0
+    run = imagepipe("verify", "--sandbox", "--report", "report.html")
+    assert run.code == 2
+    assert "--report is of the pictures that --repair sends" in run.err
+    monkeypatch.setenv("IMAGEPIPE_REPORT", "report.html")  # meant for other commands
+    assert imagepipe("verify", "--sandbox").code == 0
+
+
 def test_verify_undo_and_report_after_an_upload(imagepipe: Callable[..., Result], photos: Path,
                                                 store: Sandbox) -> None:
     access = ("--base-url", store.base_url, "--ledger", "ledger.sqlite3")

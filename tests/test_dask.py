@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from imagepipe import api
 from imagepipe.asset import Asset
+from imagepipe.cli import main
 from imagepipe.outcome import Status
 from imagepipe.runner import run
 from imagepipe.testing import jpeg
@@ -50,3 +52,12 @@ def test_a_pipeline_runs_elsewhere_and_keeps_everyone_apart(cluster: Any) -> Non
 
     assert sorted(outcome.asset.source for outcome in outcomes) == sorted(asset.source for asset in assets)
     assert all(outcome.asset.facts and outcome.asset.facts.width == 200 for outcome in outcomes)
+
+
+def test_a_scheduler_that_is_not_there_is_said_soon(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.socket() as nobody, pytest.raises(SystemExit) as left:
+        nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        main(["prepare", str(tmp_path), "--out", str(tmp_path / "out"),
+              "--dask", f"tcp://127.0.0.1:{nobody.getsockname()[1]}"])
+    assert left.value.code == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:" in capsys.readouterr().err

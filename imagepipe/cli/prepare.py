@@ -8,7 +8,7 @@ import click
 
 from imagepipe.cli.common import quiet_logging, reading, reports_of, running, shaping_of, showing
 from imagepipe.cli.settings import Sectioned, option, running_options, shaping_options, source_options
-from imagepipe.errors import ExitCode
+from imagepipe.errors import ConfigurationError, ExitCode
 
 
 @click.command("prepare", cls=Sectioned, short_help="Write pictures, as a store wants them, into a folder.")
@@ -37,7 +37,10 @@ def command(sources: tuple[str, ...], out: str, dask: str | None, **options: Any
                 from distributed import Client
             except ImportError as error:
                 raise click.UsageError("--dask needs the extra: pip install 'imagepipe-upload[dask]'") from error
-            client = Client(dask)  # type: ignore[no-untyped-call, unused-ignore]  # Dask has no types
+            try:
+                client = Client(dask, timeout=10)  # type: ignore[no-untyped-call, unused-ignore]  # Dask has no types
+            except (OSError, ValueError, ImportError) as error:
+                raise ConfigurationError(f"no Dask scheduler answers at {dask}: {error}") from error
             executor = stack.enter_context(client).get_executor(pure=False)
         run = api.prepare_to(out, list(sources), shaping=shaping_of(options), executor=executor, **reading(options),
                              **running(options))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     SizeType = click.ParamType[int, Any]
@@ -83,6 +85,26 @@ class Option(click.Option):
     def __init__(self, *names: Any, section: str = "", **settings: Any) -> None:
         super().__init__(*names, **settings)
         self.section = section
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        try:
+            return super().process_value(ctx, value)
+        except click.MissingParameter:  # comes from nowhere
+            raise
+        except click.BadParameter as error:  # click names the flag, also where nobody typed one
+            source = ctx.get_parameter_source(self.name or "")
+            if source is ParameterSource.ENVIRONMENT:
+                where = f"the environment variable {self.resolved_from()}"
+            elif source is ParameterSource.DEFAULT_MAP:
+                where = "imagepipe.toml"
+            else:
+                raise
+            raise click.BadParameter(f"{error.message.rstrip('.')} (from {where})", ctx, self) from error
+
+    def resolved_from(self) -> str:
+        """Return the environment variable that the value came from."""
+        names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+        return next((name for name in names if name in os.environ), "")
 
 
 class Sectioned(click.Command):

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from imagepipe.cli.common import (
     command_line,
@@ -57,6 +58,9 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
     quiet_logging(options["verbose"])
     if (options["repair"] or options["adopt"]) and not sources:
         raise click.UsageError("--repair and --adopt need the SOURCE that the pictures come from")
+    typed = click.get_current_context().get_parameter_source("reports") is ParameterSource.COMMANDLINE
+    if typed and not options["repair"]:
+        raise click.UsageError("--report is of the pictures that --repair sends; --json writes down what verify finds")
     with ExitStack() as stack:
         store, path, _ = open_store(stack, options)
         if options["adopt"]:

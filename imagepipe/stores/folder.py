@@ -47,6 +47,15 @@ class Save:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
 
+    def open(self) -> None:
+        """Make the folder, and mark it as output. Raises `ConfigurationError` where it cannot be written to."""
+        try:
+            with self._written.lock:
+                self._index()
+        except SourceError as error:
+            if not _is_full(error.__cause__):  # is said when a picture is written: space may come till then
+                raise ConfigurationError(f"{error}; name another folder for the pictures") from error
+
     def __call__(self, asset: Asset, /) -> Asset:
         if asset.data is None or asset.facts is None:
             raise ConfigurationError("Save needs an encoded picture; put Fit before it")
@@ -60,7 +69,7 @@ class Save:
                 if not same:
                     _write(path, asset.data)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if _is_full(error):
                     self._written.full = error
                 raise SourceError(f"{path} cannot be written: {error.strerror}", "cannot_write") from error
         delivery = Delivery(name=str(path), sha256=hashlib.sha256(asset.data).hexdigest(), size=len(asset.data),
@@ -110,6 +119,10 @@ class Save:
         with self._written.lock:
             if self._written.files:
                 self._save_index()
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _write(path: Path, data: bytes) -> None:
