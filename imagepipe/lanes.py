@@ -13,6 +13,7 @@ from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, name_of
 
 GUESS = 4_000_000  #: Bytes that a picture in preparation is counted for, until its size is known.
+LEAST = 200_000  #: Bytes that a prepared picture is counted for at least, so that no crowd of tiny ones is prepared ahead.
 
 
 class Stop:
@@ -93,8 +94,7 @@ class Lane:
     rows: deque[Row] = field(default_factory=deque)  #: Not delivered yet.
     unprepared: deque[Row] = field(default_factory=deque)  #: Not sent to a worker yet.
     busy: bool = False
-    last_seen: int = 0
-    finished: bool = True  #: Nothing was delivered since the last `finish`.
+    last_seen: int = 0  #: How many rows had been read when one of this product came last.
 
 
 def weighed(outcome: Outcome) -> Outcome:

@@ -28,13 +28,16 @@ from typing import Any
 
 from imagepipe.asset import Asset
 from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, Retry, StopRun, WorkerDied
-from imagepipe.lanes import GUESS, Job, Lane, Row, Stop, check_pickles, prepare_one, readdressed, weighed
+from imagepipe.lanes import GUESS, LEAST, Job, Lane, Row, Stop, check_pickles, prepare_one, readdressed, weighed
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, failure, name_of, product_of, split
 
 log = logging.getLogger("imagepipe")
 
 _BATCH = 250  #: Rows shown to the remembering stages at once: five full requests of 50 products.
+#: Rows after which a product that has had no more is taken to be through, if the window of rows is not shorter. What is
+#: remembered of a product costs some 3 kB a picture; one that comes back after so many is looked at again.
+_THROUGH = 2_000
 
 
 def run(
@@ -62,7 +65,7 @@ def run(
     if executor is not None and not isinstance(executor, ThreadPoolExecutor) and not getattr(executor, "inline", False):
         check_pickles(pure)
     return _Runner(iter(assets), pure, remembering, executor, max(1, connections), max(1, rows),
-                   window_bytes,                   Stop() if stop is None else stop).outcomes()
+                   window_bytes, Stop() if stop is None else stop).outcomes()
 
 
 class _Runner:
@@ -83,7 +86,7 @@ class _Runner:
 
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.done: deque[Outcome] = deque()  #: To be yielded.
-        self.lanes: OrderedDict[object, Lane] = OrderedDict()
+        self.lanes: OrderedDict[object, Lane] = OrderedDict()  #: By product, the one seen last at the end.
         self.turns: deque[Lane] = deque()  #: Lanes that have something to prepare, in turn.
         self.deliverable: deque[Lane] = deque()  #: Lanes whose first row is prepared.
         self.sharing: dict[str, Job] = {}  #: By location: preparations that later rows may share.
@@ -92,6 +95,7 @@ class _Runner:
         self.unprepared = 0
         self.preparing = 0
         self.delivering = 0
+        self.finishing = 0  #: Of those that are being delivered: products at their end.
         self.held = 0  #: Bytes prepared, or in preparation, and not delivered.
         self.exhausted = False
         self.broken: Exception | None = None  #: What the source raised.
@@ -106,6 +110,7 @@ class _Runner:
             while True:
                 if self.stop:
                     self._give_up_waiting()
+                self._finish_some()
                 self._feed()
                 self._prepare_some()
                 self._deliver_some()
@@ -181,6 +186,8 @@ class _Runner:
     def _wants_rows(self) -> bool:
         if self.exhausted or self.admitting or self.outstanding >= self.row_limit:
             return False
+        if self.finishing:
+            return False  # a row of a product that is being forgotten is to find it forgotten
         # far enough ahead when there is work for every lane and every worker
         return self.unprepared < _BATCH or len(self.turns) < 2 * self.connections
 
@@ -259,7 +266,6 @@ class _Runner:
             lane = self._lane(product_of(item))
             row = Row(item, lane)
             lane.rows.append(row)
-            lane.finished = False
             self.outstanding += 1
             if item.delivery is not None:  # decided on admission: nothing to prepare
                 row.prepared = Outcome(item, Status.READY)
@@ -275,6 +281,7 @@ class _Runner:
         if lane is None:
             lane = self.lanes[product] = Lane(product)
         lane.last_seen = self.read
+        self.lanes.move_to_end(product)
         return lane
 
     # -- preparing -----------------------------------------------------------------------------
@@ -348,7 +355,7 @@ class _Runner:
             self._preparation_failed(job, outcome)
             return
         self.held -= job.size
-        job.size = len(outcome.asset.data or b"")
+        job.size = max(len(outcome.asset.data or b""), LEAST)
         self.held += job.size
         job.outcome = outcome
         for row in list(job.rows):
@@ -427,10 +434,7 @@ class _Runner:
                 job.outcome = None
         self.outstanding -= 1
         self._decide(outcome)
-        if not lane.rows:
-            self._finish_some()
-        else:
-            self._offer(lane)
+        self._offer(lane)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -457,8 +461,7 @@ class _Runner:
     def _finish_some(self, *, everything: bool = False) -> bool:
         """Let the remembering stages finish products that are through; True if some were begun.
 
-        A product is through when the source has ended, or when its last row is further back than
-        a window reaches.
+        A product is through when the source has ended, or when its last row is far back.
         """
         if not self.remembering or self.stop:
             return False
@@ -466,15 +469,14 @@ class _Runner:
             return False  # one of these rows may be of a product that seems to be through
         through: list[Lane] = []
         for lane in self.lanes.values():
-            if lane.rows or lane.busy or not (everything or self.read - lane.last_seen > self.row_limit):
-                if not everything:
-                    break  # the lanes are in the order in which they were first seen
-                continue
-            through.append(lane)
+            if not everything and self.read - lane.last_seen <= min(self.row_limit, _THROUGH):
+                break  # nor is any that was seen later
+            if not lane.rows and not lane.busy:
+                through.append(lane)
         for lane in through:
             del self.lanes[lane.product]
-            lane.busy = True
             self.delivering += 1
+            self.finishing += 1
             self._call(partial(self._finish, lane), self._finish_ended)
         return bool(through)
 
@@ -484,6 +486,7 @@ class _Runner:
 
     def _finish_ended(self, future: Future[None]) -> None:
         self.delivering -= 1
+        self.finishing -= 1
         error = future.exception()
         if isinstance(error, (StopRun, LedgerError)):
             self._stop_because(error)

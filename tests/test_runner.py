@@ -421,3 +421,63 @@ def test_a_run_that_ends_by_itself_interrupts_nobody() -> None:
 
     assert len(list(run(some(5), Pipeline((pure, Record())), stop=stop))) == 5
     assert told == []
+
+
+# -- when a product is through -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Remembers(Record):
+    """Keeps something of each product, until that is through."""
+
+    known: set[object] = field(default_factory=set)
+    finishing: set[object] = field(default_factory=set)
+    sizes: list[int] = field(default_factory=list)
+
+    def admit(self, assets: Sequence[Asset], /) -> Sequence[Any]:
+        products = {asset.target.product_id for asset in assets}
+        assert not self.finishing & products, "admitted while it is being forgotten"
+        self.known.update(products)
+        self.sizes.append(len(self.known))
+        return [Outcome(asset, Status.SKIPPED, "", "known", "known") if "known" in asset.source else asset
+                for asset in assets]
+
+    def finish(self, product: object, /) -> None:
+        self.finishing.add(product)
+        threading.Event().wait(0.001)  # so that the next batch could come meanwhile, if it were let
+        self.known.discard(product)
+        self.finished.append(product)
+        self.finishing.discard(product)
+
+
+@pytest.mark.parametrize("name", ["", "known"], ids=["delivered", "decided on admission"])
+def test_what_is_remembered_of_products_does_not_grow_with_the_rows(name: str) -> None:
+    record = Remembers()
+    # product 0 has a picture now and then, which keeps none of the others from being through
+    assets = (Asset(f"{name}{number}", str(number // 20 if number % 50 else 0)) for number in range(6_000))
+
+    outcomes = list(run(assets, Pipeline((pure, record)), rows=500))
+
+    assert len(outcomes) == 6_000
+    assert sorted(record.finished) == list(range(300))  # each of them, once
+    assert max(record.sizes) <= 1 + (500 + 3 * 250) / 20
+    assert not record.known
+
+
+def test_a_product_that_comes_back_is_admitted_when_it_has_been_forgotten() -> None:
+    record = Remembers()
+    assets = [Asset(str(number), str(1 + number % 7 if number % 300 < 14 else 8)) for number in range(3_000)]
+
+    outcomes = list(run(assets, Pipeline((pure, record)), rows=250))
+
+    assert len(outcomes) == 3_000
+    assert len(record.finished) > 8
+    assert [source for product, source in record.delivered if product == 1] == [
+        asset.source for asset in assets if asset.target.product_id == 1]
+
+
+def test_a_product_is_through_after_two_thousand_rows_whatever_the_window() -> None:
+    record = Remembers()
+    list(run((Asset(str(number), str(number // 10)) for number in range(5_000)), Pipeline((pure, record))))
+
+    assert max(record.sizes) <= (2_000 + 256 / 0.2 + 3 * 250) / 10  # what is prepared ahead counts as 0.2 MB at least
