@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import threading
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-import pyvips
+from colors import array, by_arithmetic, by_transicc, by_vips, encoded, from_lab, from_xyz, furthest, lattice
 from PIL import Image
 from profiles import (
     ADOBE,
@@ -19,8 +17,6 @@ from profiles import (
     P3,
     PROPHOTO,
     SRGB,
-    Points,
-    adapted,
     cmyk_profile,
     gray_profile,
     rgb_profile,
@@ -33,44 +29,6 @@ from imagepipe.color import convert, to_srgb
 from imagepipe.color.inks import default_cmyk
 
 SWOP = Path("/usr/share/color/icc/ghostscript/default_cmyk.icc")  # Debian: libgs-common
-STEPS = (0, 1, 8, 31, 64, 97, 128, 160, 200, 233, 254, 255)
-
-
-def lattice(mode: str, steps: tuple[int, ...] = STEPS) -> Image.Image:
-    if mode == "L":
-        return Image.frombytes("L", (256, 1), bytes(range(256)))
-    colors = [bytes(color) for color in product(steps, repeat=len(mode))]
-    return Image.frombytes(mode, (len(colors), 1), b"".join(colors))
-
-
-def array(image: Image.Image) -> np.ndarray:
-    return np.asarray(image).astype(int)
-
-
-def by_vips(image: Image.Image, icc: bytes, folder: Path) -> np.ndarray:
-    path = folder / "profile.icc"
-    path.write_bytes(icc)
-    meaning = {"L": "b-w", "RGB": "srgb", "CMYK": "cmyk"}[image.mode]
-    raw = pyvips.Image.new_from_memory(image.tobytes(), *image.size, len(image.getbands()), "uchar")
-    done = raw.copy(interpretation=meaning).icc_transform(
-        "srgb", input_profile=str(path), intent="relative", black_point_compensation=True, depth=8)
-    return done.numpy().astype(int).reshape(image.height, image.width, -1)
-
-
-def encoded(linear: np.ndarray) -> np.ndarray:
-    linear = np.clip(linear, 0, 1)
-    values = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(values * 255).astype(int)
-
-
-def by_arithmetic(image: Image.Image, points: Points, curve: object) -> np.ndarray:
-    values = array(image) / 255
-    linear = np.vectorize(curve)(values) if callable(curve) else values ** curve
-    return encoded(linear @ (np.linalg.inv(adapted(SRGB)) @ adapted(points)).T)
-
-
-def furthest(ours: Image.Image, theirs: np.ndarray) -> int:
-    return int(np.abs(array(ours) - theirs).max())
 
 
 WIDE = [
@@ -142,78 +100,11 @@ def test_a_press_profile_agrees_with_libvips(tmp_path):
 ])
 def test_profiles_agree_with_transicc(mode, icc, tmp_path):
     icc = icc.read_bytes() if isinstance(icc, Path) else icc
-    (tmp_path / "profile.icc").write_bytes(icc)
     before = lattice(mode, (0, 64, 128, 200, 255))
-    full = 100 / 255 if mode == "CMYK" else 1  # it takes inks in per cent
-    rows = array(before).reshape(-1, len(before.getbands())) * full
-    lines = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows)
 
-    run = subprocess.run(["transicc", "-n", "-t1", "-b", "-c0", "-i", str(tmp_path / "profile.icc"), "-o", "*sRGB"],
-                         input=lines + "\n", capture_output=True, text=True, check=True, timeout=60)
-    theirs = np.array([[float(value) for value in line.split()] for line in run.stdout.splitlines() if line.strip()])
     after, _ = to_srgb(before, Color(icc=icc))
 
-    assert theirs.shape == (len(rows), 3)
-    assert furthest(after.convert("RGB"), np.clip(theirs, 0, 255)[None, :, :]) <= 2
-
-
-def test_large_pictures_of_inks_agree_with_small_ones(monkeypatch):
-    chance = np.random.default_rng(3)
-    before = Image.frombytes("CMYK", (300, 200), chance.integers(0, 256, (60_000, 4), dtype=np.uint8).tobytes())
-    exact, _ = to_srgb(before, Color())
-
-    monkeypatch.setattr(convert, "_EXACT", 1000)
-    looked_up, _ = to_srgb(before, Color())
-
-    apart = np.abs(array(exact) - array(looked_up))
-    assert (apart.max(axis=-1) > 2).mean() < 0.01
-    assert apart.mean() < 0.2
-    assert apart[array(exact) > 64].max() <= 3  # what differs by more is nearly 0 in that channel
-    assert exact.tobytes() != looked_up.tobytes()  # so two ways were compared
-
-
-def test_inks_without_a_profile_look_like_print():
-    before = Image.frombytes("CMYK", (8, 1), bytes([
-        0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0, 255, 0, 0, 255, 255, 0, 128, 100, 100, 0,
-        255, 255, 255, 255]))
-
-    after, note = to_srgb(before, Color())
-
-    white, black, cyan, magenta, yellow, red, grey, all_inks = (tuple(color) for color in array(after)[0])
-    assert white == (255, 255, 255)
-    assert max(all_inks) <= 2
-    assert max(black) < 50
-    assert cyan[0] < 40 and 130 < cyan[1] < 190 and 200 < cyan[2] < 245  # not the (0, 255, 255) of a lamp
-    assert 210 < magenta[0] < 245 and magenta[1] < 40 and 100 < magenta[2] < 160
-    assert yellow[0] > 240 and 220 < yellow[1] < 250 and yellow[2] < 40
-    assert 210 < red[0] < 245 and red[1] < 60 and red[2] < 60
-    assert max(grey) - min(grey) < 20 and 120 < grey[1] < 160
-    assert "without a profile" in note
-
-
-@pytest.mark.skipif(not SWOP.exists(), reason="needs a press profile, of Debian's libgs-common")
-def test_inks_without_a_profile_are_nearer_to_a_press_than_subtracting_is(tmp_path):
-    before = lattice("CMYK", (0, 50, 100, 150, 200, 255))
-    press = by_vips(before, SWOP.read_bytes(), tmp_path)
-
-    ours = np.abs(array(to_srgb(before, Color())[0]) - press).mean()
-    naive = np.abs(array(before.convert("RGB")) - press).mean()
-
-    assert ours < 7
-    assert naive > 2 * ours
-
-
-def test_inks_take_their_own_profile_then_the_one_given_then_the_default():
-    before = lattice("CMYK", (0, 128, 255))
-    own, given, broken = cmyk_profile("own"), cmyk_profile("given", steps=2), cmyk_profile()[:-9]
-
-    assert "(own)" in to_srgb(before, Color(icc=own), cmyk_profile=given)[1]
-    assert "(given, as asked for)" in to_srgb(before, Color(), cmyk_profile=given)[1]
-    for unusable in (broken, rgb_profile(P3, 2.2)):
-        pixels, note = to_srgb(before, Color(icc=unusable), cmyk_profile=given)
-        assert "(given, as asked for)" in note and "broken" in note
-        assert pixels.tobytes() == to_srgb(before, Color(), cmyk_profile=given)[0].tobytes()
-    assert "without a profile" in to_srgb(before, Color(icc=broken), cmyk_profile=broken)[1]
+    assert furthest(after.convert("RGB"), by_transicc(before, icc, tmp_path)) <= 2
 
 
 def test_lab_agrees_with_arithmetic():
@@ -225,10 +116,7 @@ def test_lab_agrees_with_arithmetic():
     after, note = to_srgb(before, Color())
 
     lab = values * np.array([100 / 255, 1, 1]) - np.array([0, 128, 128])
-    y = (lab[:, 0] + 16) / 116
-    roots = np.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], axis=1)
-    xyz = np.where(roots > 6 / 29, roots ** 3, (roots - 4 / 29) * 3 * (6 / 29) ** 2) * np.array([0.9642, 1, 0.8249])
-    theirs = encoded(np.clip(xyz @ np.linalg.inv(adapted(SRGB)).T, 0, 1))
+    theirs = from_xyz(from_lab(lab))
     assert furthest(after, theirs[None]) <= 2
     assert note == "converted from Lab to sRGB"
 
@@ -406,19 +294,3 @@ def test_transforms_kept_are_few():
         to_srgb(lattice("L"), Color(icc=gray_profile(1.0 + number / 10)))
 
     assert len(convert._transforms) <= convert._KEPT
-
-
-def test_the_default_inks_are_a_sound_profile_for_other_programs(tmp_path):
-    before = lattice("CMYK", (0, 128, 255))
-
-    assert furthest(to_srgb(before, Color())[0], by_vips(before, default_cmyk(), tmp_path)) <= 2
-
-
-def test_pillow_gives_inks_of_a_jpeg_as_amounts_whatever_it_says_of_itself(tmp_path):
-    ink = Image.new("CMYK", (16, 16), (200, 20, 30, 10))
-    ink.save(tmp_path / "adobe.jpg", quality=100)  # written inverted, with Adobe's marker
-
-    opened = Image.open(tmp_path / "adobe.jpg", formats=["JPEG"])
-
-    assert "adobe" in opened.info
-    assert np.abs(array(opened) - np.array([200, 20, 30, 10])).max() <= 2

@@ -43,17 +43,15 @@ def gray_profile(curve: Curve) -> bytes:
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(curve)}, "grey", version=4)
 
 
-def ink_profile(curves: Sequence[Sequence[float]], steps: int, lattice: bytes) -> bytes:
+def ink_profile(steps: int, lattice: bytes) -> bytes:
     """Return the profile of four inks, to be used as a source.
 
-    `curves` say for each ink how much paper a stated value covers, 0 to 1 both, evenly spaced;
-    `lattice` is Lab as `lut16Type` has it, for `steps` coverages of each ink, the last running fastest.
+    `lattice` is Lab as `lut16Type` has it, for `steps` amounts of each ink, evenly spaced, the last
+    running fastest.
     """
-    entries = len(curves[0])
     head = b"mft2\0\0\0\0" + bytes((4, 3, steps, 0)) + _numbers(1, 0, 0, 0, 1, 0, 0, 0, 1)  # 10.10
-    inputs = b"".join(struct.pack(f">{entries}H", *(round(value * 65535) for value in curve)) for curve in curves)
     straight = struct.pack(">2H", 0, 65535)
-    table = head + struct.pack(">2H", entries, 2) + inputs + lattice + straight * 3
+    table = head + struct.pack(">2H", 2, 2) + straight * 4 + lattice + straight * 3
     # Class "scnr": a source only. As "prtr", with no way back, littleCMS could not find its black.
     return _profile(b"scnr", b"CMYK", b"Lab ", {b"A2B0": table, b"A2B1": table}, "offset on coated paper", version=2)
 
