@@ -13,9 +13,10 @@ import csv
 import html
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import quote
 
 from imagepipe.errors import ConfigurationError, ImagepipeError
@@ -66,7 +67,11 @@ class _File:
         self._temporary = Path(name)
         self.file = os.fdopen(handle, "w", encoding="utf-8", newline=self.newline, errors="backslashreplace")
         self._error: OSError | None = None
-        self.begin()
+        try:
+            self.begin()
+        except OSError:
+            self.discard()
+            raise
 
     def begin(self) -> None:
         """Write what comes before the first outcome."""
@@ -186,6 +191,11 @@ class _Html(_File):
     """One page that needs nothing else: previews inside, no script, nothing fetched."""
 
     def begin(self) -> None:
+        # what needs a look comes first, so the rows wait for the end: on disk, as there may be very many, with previews
+        self._spools: list[IO[str]] = []
+        for _ in range(2):
+            self._spools.append(tempfile.TemporaryFile(  # noqa: SIM115 - closed by `end` or `discard`
+                "w+", encoding="utf-8", errors="backslashreplace", dir=self.path.absolute().parent))
         self.file.write(
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
@@ -193,11 +203,10 @@ class _Html(_File):
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>imagepipe report</title><style>{_STYLE}</style></head><body><main>\n"
             "<h1>What became of each picture</h1>\n")
-        self._rows: dict[bool, list[str]] = {True: [], False: []}  # what needs a look comes first
 
     def row(self, line: dict[str, Any], preview: bytes | None) -> None:
         needs_a_look = line["status"] == Status.FAILED or (line["status"] == Status.PLANNED and bool(line["reason"]))
-        self._rows[needs_a_look].append(_table_row(line, preview))
+        self._spools[0 if needs_a_look else 1].write(_table_row(line, preview))
 
     def end(self, summary: dict[str, Any]) -> None:
         counts = [("pictures", summary["total"]), *((str(status), summary[str(status)]) for status in Status)]
@@ -210,9 +219,17 @@ class _Html(_File):
             self.file.write(f'<p class="failed">Stopped early: {_escape(summary["stopped"])}</p>\n')
         self.file.write('<table><thead><tr><th></th><th>Picture</th><th>Product</th><th>What was done, and why</th>'
                         '<th class="size">Size</th></tr></thead><tbody>\n')
-        for needs_a_look in (True, False):
-            self.file.writelines(self._rows[needs_a_look])
+        for spool in self._spools:
+            spool.seek(0)
+            shutil.copyfileobj(spool, self.file)
+            spool.close()
         self.file.write("</tbody></table></main></body></html>\n")
+
+    def discard(self) -> None:
+        for spool in self._spools:
+            with contextlib.suppress(OSError):
+                spool.close()
+        super().discard()
 
 
 def _escape(text: Any) -> str:

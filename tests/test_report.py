@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,37 @@ def test_a_full_disk_leaves_the_last_report_and_says_how_to_get_this_one(tmp_pat
 
     assert (tmp_path / name).read_text() == "the last one"
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_disk_that_is_full_while_the_rows_of_a_page_wait_is_said_at_the_end(tmp_path: Path, count: int) -> None:
+    report = writer_for(tmp_path / "r.html")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, report._spools[1].fileno())  # type: ignore[attr-defined]  # where they wait
+    os.close(full)
+
+    for _ in range(count):
+        report.add(line(), b"x" * 5_000)
+    with pytest.raises(ImagepipeError, match="No space left"):
+        report.close(Summary().to_dict())
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["r.html", "r.csv", "r.jsonl"])
+def test_a_report_of_very_many_pictures_takes_no_memory(tmp_path: Path, name: str) -> None:
+    report = writer_for(tmp_path / name)
+    values, preview = line(), b"x" * 3_000
+    tracemalloc.start()
+    for _ in range(1_000):
+        report.add(values, preview)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    report.close({**Summary().to_dict(), "total": 1_000})
+
+    assert held < 300_000  # of 4 MB on a page
+    assert (tmp_path / name).read_text("utf-8-sig").count("a.jpg") >= 1_000
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
