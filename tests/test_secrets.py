@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_runs import VirtualTime, hurried
 from faulty_store import TOKEN, Fault, FaultyStore, raw
 from scripted_server import Peer, answering, serving
 
@@ -81,19 +82,6 @@ class Everything:
             if file.is_file() and file.name != but:
                 assert secret.encode() not in file.read_bytes(), file
         return out + err
-
-
-class VirtualTime:
-    """A clock that runs ahead while anyone sleeps."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def clock(self) -> float:
-        return time.monotonic() + self.ahead
-
-    def sleep(self, seconds: float) -> None:
-        self.ahead += max(0.0, seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -264,8 +252,7 @@ def test_whatever_the_store_says(everything: Everything, manifest: str, number: 
 def test_an_error_has_no_secret_in_its_text_its_causes_and_its_variables(fault: Fault) -> None:
     virtual = VirtualTime()
     with FaultyStore() as server, server.failing(fault, 1, onwards=True):
-        store = BigCommerce("faulty", TOKEN, base_url=server.base_url, sleep=virtual.sleep, clock=virtual.clock,
-                            patience=Patience(attempts=2, lost_writes=3))
+        store = hurried(server.base_url, virtual, patience=Patience(attempts=2, lost_writes=3))
         for act in (lambda: store.images(1), lambda: store.create(Upload(1, "a.jpg", data=b"x" * 100)),
                     lambda: store.update(1, 5, sort_order=2), lambda: store.delete(1, 5),
                     lambda: store.product_ids(["MUG"])):
