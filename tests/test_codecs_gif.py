@@ -1,8 +1,10 @@
 import pytest
 import pyvips
 from pictures import CANARY, SIZE, animated, animation, encoded, gif_extension, in_gif, other_eyes, photo
+from PIL import Image
 
 from imagepipe.codecs import gif
+from imagepipe.codecs.decode import decode
 from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 
 STILL = encoded("GIF")
@@ -167,3 +169,16 @@ def test_what_is_hidden_is_named():
 
     assert gif.read_header(data).hidden == ("a comment", "a colour profile, which nothing applies", "data of a program",
                                             "an HTML page after the end")
+
+
+def test_a_frame_with_a_table_of_greys_beside_a_table_of_colours_keeps_both():
+    grey = Image.new("P", SIZE, 7)
+    grey.putpalette(bytes(value for value in range(256) for _ in range(3)))
+    local = encoded("GIF", grey, optimize=False, transparency=0)
+    table = local[13:13 + 768]  # entry n is the grey n, so Pillow sees no palette in it
+    at = local.index(b",", 13 + 768)
+    frame = b"\x21\xf9\x04\x01\0\0\0\0" + local[at:at + 9] + b"\x87" + table + local[at + 10:-1]
+
+    pixels = decode(STILL[:-1] + frame + b";", "gif")
+
+    assert pixels.frames[1].image.convert("RGB").getpixel((3, 3)) == (7, 7, 7)

@@ -156,7 +156,9 @@ def patches(data: bytes, *, accept_damaged: bool = False) -> Iterator[Patch]:
         elif block.kind == _PICTURE:
             frame = next(frames)
             size = data[block.start + 5:block.start + 9]
-            file = b"".join((b"GIF89a", size, data[10:parts.start], control, b",", bytes(4), size,
+            # of two colour tables only the one that counts: Pillow mixes them up where one is a ramp of greys
+            table = bytes(3) if data[block.start + 9] & 0x80 else data[10:parts.start]
+            file = b"".join((b"GIF89a", size, table, control, b",", bytes(4), size,
                              data[block.start + 9:block.end], b";"))
             yield Patch(file, (frame.left, frame.top), frame.disposal, duration)
             control, duration = b"", 0
