@@ -23,7 +23,17 @@ from PIL import Image
 
 from imagepipe import budget, codecs
 from imagepipe.asset import Color, Frame, Pixels
-from imagepipe.codecs import decode_gif, decode_jpeg, decode_pillow, decode_png, decode_psd, exif, extras, pam
+from imagepipe.codecs import (
+    decode_apng,
+    decode_gif,
+    decode_jpeg,
+    decode_pillow,
+    decode_png,
+    decode_psd,
+    exif,
+    extras,
+    pam,
+)
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import opaque, plain
 from imagepipe.codecs.header import Header
@@ -271,7 +281,10 @@ class _Animated:
         if self.header.format == "png":
             found = decode_png.parts(data)
             decode_png.check_rows(found)
-            if found.depth == 16 and self.header.frames == 1:
+            if self.header.loop is not None:  # an animation
+                yield from decode_apng.frames(found, self.max_frames, self.max_pixels)
+                return
+            if found.depth == 16:
                 yield decode_png.deep(found), 0
                 return
             data = found.file()

@@ -58,6 +58,9 @@ class Parts:
                 content = ihdr
             elif name == b"acTL":  # a claim, which Pillow believes
                 content = frames.to_bytes(4, "big") + content[4:]
+            elif name == b"tRNS" and self.kind == 0 and self.depth in (2, 4) and len(content) == 2:
+                # Pillow compares it with grey that is scaled to 8 bits already
+                content = bytes((0, (content[1] & (1 << self.depth) - 1) * (255 // ((1 << self.depth) - 1))))
             checksum = zlib.crc32(content, zlib.crc32(name))
             out += [len(content).to_bytes(4, "big"), name, content, checksum.to_bytes(4, "big")]
         return b"".join(out)
