@@ -2,7 +2,7 @@
 
 Against the store of tests/faulty_store.py, of whose requests one in fifty goes wrong in a random
 way, one in four hundred for a while; run again and again until a run is clean. Then the totals have
-to be exact: every picture is there, none twice. Prints a line now and then with the memory in use.
+to be exact: every picture is there, none twice. Prints the memory in use after so many outcomes.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from faulty_store import HTML, TOKEN, Fault, FaultyStore, Request, raw, status
+from faulty_runs import VirtualTime, hurried
+from faulty_store import HTML, Fault, FaultyStore, Request, raw, status
 
 from imagepipe import api
 from imagepipe.deadlines import Pace
-from imagepipe.stores.bigcommerce import BigCommerce
 from imagepipe.stores.connection import Patience
 
 FAULTS = [(act, commits) for commits in (False, True) for act in (
     raw(b"", then="reset"), raw(b""), raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), status(500), status(502), status(503),
     status(504), status(200, content=b"{"), status(200, content=b""), raw(b"\x16\x03\x01" * 40),
     status(502, "Content-Type: text/html", content=HTML))]
+REPORTED = (100, 500, 1_000, 2_000, 5_000, 10_000, 15_000)  # outcomes
 FAULTS += [(status(429, "X-Rate-Limit-Time-Reset-Ms: 900", "X-Retry-After: 1"), False)]
 
 
@@ -84,11 +85,7 @@ def resident() -> float:
 def main() -> None:
     """Run until clean, and count."""
     images, products, seed = (*map(int, sys.argv[1:]), *(20_000, 2_000, 1)[len(sys.argv) - 1:])
-    ahead = [0.0]
-
-    def sleep(seconds: float) -> None:
-        ahead[0] += max(0.0, seconds)
-        time.sleep(0)
+    virtual = VirtualTime()
 
     def say(text: str) -> None:
         sys.stdout.write(text + "\n")
@@ -105,14 +102,12 @@ def main() -> None:
         say(f"{images:,} pictures, {products:,} products, seed {seed}; {resident():.0f} MB before the first run")
         for attempt in range(1, 100):
             began, cpu = time.monotonic(), time.process_time()
-            client = BigCommerce("faulty", TOKEN, base_url=base_url, leave_quota=0, connections=4, sleep=sleep,
-                                 clock=lambda: time.monotonic() + ahead[0], pace=Pace(progress=20, total=60),
-                                 patience=Patience(budget=1e9))
-            with client:
+            with hurried(base_url, virtual, connections=4, pace=Pace(progress=20, total=60),
+                         patience=Patience(budget=1e9)) as client:
                 run = api.upload(rows, client, ledger=folder / "ledger", jobs=0, roots=[folder],
-                                 upload_options={"sleep": sleep})
+                                 upload_options={"sleep": virtual.sleep})
                 for number, _ in enumerate(run, 1):
-                    if number % max(1, images // 10) == 0:
+                    if number in REPORTED or number % 20_000 == 0 or number == images:
                         say(f"  run {attempt}: {number:,} outcomes after {time.monotonic() - began:.0f} s "
                             f"({time.process_time() - cpu:.0f} s of processor), {resident():.0f} MB")
             counts = {str(status): count for status, count in run.summary.counts.items() if count}
