@@ -3,17 +3,21 @@
 import io
 import os
 import sqlite3
+import tracemalloc
 from collections import namedtuple
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagepipe import sources
 from imagepipe.asset import Asset, Target
 from imagepipe.errors import SourceError
 from imagepipe.outcome import Outcome, Status
+from imagepipe.sources.apart import Numbers
 from imagepipe.sources.values import absent, parse
 
 NAN = float("nan")
@@ -272,6 +276,24 @@ def test_bytes_with_one_key_are_told_apart_and_addresses_are_one_place():
     assert one.place == again.place != two.place
     assert signed[0] == signed[1]
     assert apart(refused) is refused
+
+
+@given(st.lists(st.tuples(st.integers(-40, 40) | st.integers(-1 << 63, (1 << 63) - 1), st.integers(0, 9))))
+def test_numbers_do_what_a_dict_does(given_pairs):
+    numbers, known = Numbers(), {}
+    for key, value in given_pairs:
+        assert numbers.setdefault(key, value) == known.setdefault(key or 1, value)
+
+
+def test_what_is_kept_to_tell_a_million_rows_apart_is_small():
+    numbers = Numbers()
+    tracemalloc.start()
+    for number in range(20_000):
+        numbers.setdefault(hash(("SKU", number)), hash(number))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held <= 64 * 20_000 + 10_000
 
 
 def test_a_refused_row_says_where_the_file_was_looked_for(pictures):
