@@ -95,15 +95,25 @@ def test_a_frame_that_is_wiped_leaves_a_hole():
 
 
 def test_the_first_frame_makes_the_screen_grow_as_in_browsers():
-    outside = STILL[:FIRST + 1] + b"\1\0" + STILL[FIRST + 3:]
+    outside = STILL[:6] + b"\x20\0\x10\0" + STILL[10:]
 
     header, rebuilt = gif.read_header(outside), gif.rebuild(outside)
 
-    assert (header.width, header.height, header.has_alpha, header.shown_alike) == (49, 32, True, True)
-    assert header.notes == ("a screen of 48 x 32 that its first frame is larger than",)
-    assert rebuilt[6:10] == b"\x31\0\x20\0"
+    assert (header.width, header.height, header.has_alpha, header.shown_alike) == (48, 32, False, True)
+    assert header.notes == ("a screen of 32 x 16 that its first frame is larger than",)
+    assert rebuilt == STILL
     assert gif.read_header(rebuilt).notes == ()
     assert other_eyes(rebuilt) == other_eyes(outside)
+
+
+def test_what_no_frame_covers_is_shown_in_a_colour_by_some_unless_a_colour_is_transparent():
+    moved = STILL[:6] + b"\x40\0\x40\0" + STILL[10:]
+    transparent = moved[:FIRST] + gif_extension(0xF9, b"\1\0\0\x07") + moved[FIRST:]
+
+    assert gif.read_header(moved).has_alpha and gif.read_header(transparent).has_alpha
+    assert (gif.read_header(moved).shown_alike, gif.read_header(transparent).shown_alike) == (False, True)
+    assert gif.read_header(moved).notes == (
+        "parts of the screen that no frame covers, which some programs show in a colour",)
 
 
 def test_of_a_later_frame_is_shown_what_lies_on_the_screen():

@@ -90,15 +90,19 @@ def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     """
     parts = _parts(data, accept_damaged)
     loop = next(reversed(parts.loops.values()), None) if len(parts.frames) > 1 else None
+    has_alpha = _has_alpha(parts)
+    if in_a_colour := has_alpha and not any(frame.is_transparent for frame in parts.frames):
+        # browsers show nothing there; libvips and Pillow a colour, unless some frame has one that is transparent
+        parts.notes.append("parts of the screen that no frame covers, which some programs show in a colour")
     return Header(
         "gif", parts.width, parts.height,
         frames=len(parts.frames),
-        has_alpha=_has_alpha(parts),
+        has_alpha=has_alpha,
         channels="palette",
         loop=loop + 1 if loop else loop,
         hidden=_hidden(parts),
         notes=tuple(parts.notes),
-        shown_alike=not parts.sticks_out,
+        shown_alike=not (parts.sticks_out or in_a_colour),
     )
 
 
