@@ -40,6 +40,7 @@ from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.stores.connection import Patience
 
 PACE = Pace(progress=0.25, total=0.8)
+TRIED: Counter[str] = Counter()  #: Runs in which a fault came true, of each kind.
 
 
 def twice(name: str, act: Any, **more: Any) -> list[Fault]:
@@ -169,6 +170,7 @@ def test_a_fault_at_any_request(shop: Shop, fault: Fault, onwards: bool, tmp_pat
             for file in tmp_path.iterdir():
                 assert TOKEN.encode() not in file.read_bytes()
             tried += reached
+    TRIED["from then on" if onwards else "once"] += tried
     assert tried >= 4
     assert TOKEN not in caplog.text
 
@@ -266,3 +268,9 @@ def test_without_a_ledger_the_listing_is_enough(shop: Shop) -> None:
                 shop.run(store, "none")
             shop.run(store, "none")
             check_store(shop, store)
+
+
+@pytest.mark.slow
+def test_how_many_faults_came_true(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print(f"\n{TRIED.total():,} runs with a fault: {dict(TRIED)}")  # noqa: T201 - the figure is what it is for
