@@ -21,7 +21,6 @@ from profiles import (
     gray_profile,
     rgb_profile,
     srgb_curve,
-    to_xyz,
 )
 
 from imagepipe.asset import Color
@@ -195,70 +194,6 @@ def test_narrow_range_is_widened():
     after, _ = to_srgb(before, Color(cicp=(1, 13, 0, 0)))
 
     assert after.tobytes() == bytes([0, 0, 127, 255, 255])
-
-
-def from_pq(value: np.ndarray) -> np.ndarray:
-    """cd/m2 (SMPTE ST 2084)."""
-    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-    power = value ** (1 / m2)
-    return 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-
-
-def test_pq_without_highlights_is_what_its_light_says():
-    codes = np.arange(0, 148)  # up to 203 cd/m2, which is white
-    before = Image.fromarray(np.repeat(codes.astype(np.uint8)[None, :, None], 3, axis=2))
-
-    after, note = to_srgb(before, Color(cicp=(9, 16, 9, 1)))
-
-    assert furthest(after, encoded(from_pq(codes / 255) / 203)[None, :, None]) <= 3
-    assert "high dynamic range (PQ)" in note
-
-
-@pytest.mark.parametrize("transfer", [16, 18])
-def test_highlights_are_rolled_off_and_neither_clipped_nor_reversed(transfer):
-    before = Image.frombytes("RGB", (256, 1), bytes(value for value in range(256) for _ in range(3)))
-
-    after, _ = to_srgb(before, Color(cicp=(9, transfer, 9, 1)))
-
-    values = array(after)[0]
-    assert (values.max(axis=1) - values.min(axis=1) <= 1).all()  # grey stays grey
-    steps = np.diff(values[:, 1])
-    assert (steps >= 0).all() and values[0, 1] == 0 and values[-1, 1] >= 254
-    assert len(set(values[180:, 1])) > 20  # of what is bright, something can be told apart
-
-
-@pytest.mark.parametrize(("transfer", "white"), [(16, 148), (18, 191)])
-def test_paper_white_of_high_dynamic_range_is_white(transfer, white):
-    before = Image.new("RGB", (40, 40), (white,) * 3)  # 203 cd/m2: 58 % of PQ, 75 % of HLG (ITU-R BT.2408, table 1)
-
-    after, _ = to_srgb(before, Color(cicp=(9, transfer, 9, 1)))
-    half, _ = to_srgb(Image.new("L", (40, 40), white // 2), Color(cicp=(9, transfer, 9, 1)))
-
-    assert min(after.getpixel((0, 0))) >= 252
-    assert half.getpixel((0, 0)) < 150
-
-
-def test_light_of_hlg_is_that_of_its_screen():
-    codes = np.arange(20, 190)
-    before = Image.fromarray(np.repeat(codes.astype(np.uint8)[None, :, None], 3, axis=2))
-
-    after, _ = to_srgb(before, Color(cicp=(9, 18, 9, 1)))
-
-    value = codes / 255
-    scene = np.where(value <= 0.5, value ** 2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
-    assert furthest(after, encoded(scene ** 1.2 * 1000 / 203)[None, :, None]) <= 3
-
-
-def test_a_colour_of_high_dynamic_range_keeps_its_hue():
-    linear = np.array([0.5, 0.2, 0.1])  # of sRGB, times white
-    wide = np.linalg.inv(to_xyz(BT2020)) @ to_xyz(SRGB) @ linear * 203
-    power = (wide / 10_000) ** (2610 / 16384)
-    code = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32) * 255
-    before = Image.new("RGB", (40, 40), tuple(int(round(value)) for value in code))
-
-    after, _ = to_srgb(before, Color(cicp=(9, 16, 9, 1)))
-
-    assert np.abs(array(after)[0, 0] - encoded(linear)).max() <= 6  # a code of 8 bits is that coarse
 
 
 def test_no_mutation_of_a_profile_raises(monkeypatch):
