@@ -1,6 +1,6 @@
 """The ledger: what was sent where, written down before it happens.
 
-An SQLite file with five tables. One file may hold the rows of many stores: every row names its
+An SQLite file with six tables. One file may hold the rows of many stores: every row names its
 store.
 
 ==========  =======================================================================
@@ -10,6 +10,7 @@ places      where a picture belongs (store, product, source key), and which imag
 images      what a product holds because of us: image id, and the hash of the source
 operations  every write to a store (post, put, delete): the intent, durably recorded
             before the request, and then its result
+replaced    what a place was before a run let it show another image: what undo puts back
 ==========  =======================================================================
 
 Durability: WAL with ``synchronous=FULL``, so that a committed row survives a power cut
@@ -27,72 +28,29 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
 from imagepipe.errors import LedgerDamaged, LedgerError
 from imagepipe.ledger_file import connect, hold, migrate, now, refuse_network
+from imagepipe.ledger_rows import (
+    Image,
+    Operation,
+    Place,
+    Replaced,
+    Shown,
+    image_of,
+    insert,
+    note_gone,
+    note_replaced,
+    place_of,
+    put_back,
+    replaced_of,
+    select,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a picture belongs, what was last read from there, and which image shows it."""
-
-    store: str
-    product: int
-    key: str
-    image_id: int
-    source_sha256: str
-    path: str = ""
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
-    etag: str | None = None
-    settings: str = ""
-    sort_order: int | None = None  #: As last stated and sent; None: never stated.
-    is_thumbnail: bool | None = None
-    description: str | None = None
-    run: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that a product holds because of us, or that was adopted (`ours` False)."""
-
-    store: str
-    product: int
-    image_id: int
-    source_sha256: str
-    sha256: str | None = None
-    name: str = ""
-    url: str | None = None
-    size: int | None = None
-    run: str = ""
-    ours: bool = True
-    keep: bool = False  #: Stays although no place points to it (`--on-change add`).
-    deleted_by: str | None = None  #: The run that deleted it, or that learned that it is gone.
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A write to a store: its intent and its result."""
-
-    number: int
-    run: str
-    store: str
-    product: int
-    kind: str
-    key: str
-    name: str
-    source_sha256: str
-    sha256: str
-    image_id: int | None
-    highest_id: int
-    attempt: int
-    state: str
-    detail: str = ""
+__all__ = ["Image", "Ledger", "Operation", "Place", "Replaced", "Shown"]
 
 
 class Ledger:
@@ -253,41 +211,58 @@ class Ledger:
     def place(self, store: str, product: int, key: str) -> Place | None:
         """Return what is known of a place."""
         rows = self._rows("SELECT * FROM places WHERE store = ? AND product = ? AND key = ?", store, product, key)
-        return _place(rows[0]) if rows else None
+        return place_of(rows[0]) if rows else None
 
-    def places(self, store: str, product: int | None = None, *, image_id: int | None = None) -> list[Place]:
-        """Return the places of a product, or of the whole store; with `image_id`, those that show this image."""
-        return [_place(row) for row in self._rows(*_select("places", "product, key", store=store, product=product,
-                                                           image_id=image_id))]
+    def places(self, store: str, product: int | None = None, *, image_id: int | None = None,
+               source_sha256: str | None = None) -> list[Place]:
+        """Return the places of a product, or of the whole store: all, or those that show an image or a picture."""
+        return [place_of(row) for row in self._rows(*select(
+            "places", "product, key", store=store, product=product, image_id=image_id, source_sha256=source_sha256))]
 
-    def point(self, place: Place) -> None:
-        """Let a place point to an image."""
+    def point(self, place: Place, *, undoes: str = "") -> None:
+        """Let a place point to an image; with `undoes`, to what it showed before that run."""
         with self._transaction() as db:
-            _insert(db, "places", place)
+            _point(db, place, undoes)
 
-    def forget_place(self, place: Place) -> None:
-        """Forget a place that has gone from the source; its image may become one without a place."""
+    def replaced(self, store: str, *, by: str | None = None, product: int | None = None, key: str | None = None,
+                 source_sha256: str | None = None) -> list[Replaced]:
+        """Return what places were before a run (or any) let them show another image, in the order of events."""
+        return [replaced_of(row) for row in self._rows(*select(
+            "replaced", "number", store=store, by=by, product=product, key=key, source_sha256=source_sha256))]
+
+    def give_up(self, replaced: Replaced) -> None:
+        """Forget what a place was before, as it cannot be put back."""
         with self._transaction() as db:
+            db.execute("DELETE FROM replaced WHERE number = ?", (replaced.number,))
+
+    def forget_place(self, place: Place, *, by: str = "") -> None:
+        """Forget a place that has gone from the source; its image may become one without a place.
+
+        With `by`, the run that does so, it is kept for `undo`.
+        """
+        with self._transaction() as db:
+            if by:
+                note_replaced(db, by, place, image_id=None)
             db.execute("DELETE FROM places WHERE store = ? AND product = ? AND key = ?",
                        (place.store, place.product, place.key))
 
     def images(self, store: str, product: int | None = None, *, run: str | None = None, image_id: int | None = None,
                source_sha256: str | None = None, deleted: bool = False) -> list[Image]:
         """Return what we know to be in a product, or in the store, or what one run recorded: all, or of one picture."""
-        sql, *values = _select("images", "product, image_id", store=store, product=product, run=run, image_id=image_id,
+        sql, *values = select("images", "product, image_id", store=store, product=product, run=run, image_id=image_id,
                                source_sha256=source_sha256)
-        images = [_image(row) for row in self._rows(sql, *values)]
+        images = [image_of(row) for row in self._rows(sql, *values)]
         return images if deleted else [image for image in images if image.deleted_by is None]
 
     def learn(self, image: Image) -> None:
         """Record an image that was found in the store."""
         with self._transaction() as db:
-            _insert(db, "images", image)
+            insert(db, "images", image)
 
     def gone(self, store: str, product: int, image_id: int, run: str) -> None:
         """Record that an image is no longer in the store, and that no place shows it any more."""
         with self._transaction() as db:
-            _gone(db, store, product, image_id, run)
+            note_gone(db, store, product, image_id, run)
 
     def keep(self, store: str, product: int, image_id: int) -> None:
         """Let an image stay although no place points to it."""
@@ -297,7 +272,7 @@ class Ledger:
 
     def without_place(self, store: str, product: int) -> list[Image]:
         """Return our images in a product that no place points to: what a replacement left behind."""
-        return [_image(row) for row in self._rows(
+        return [image_of(row) for row in self._rows(
             "SELECT * FROM images AS i WHERE store = ? AND product = ? AND ours AND NOT keep AND deleted_by IS NULL "
             "AND NOT EXISTS (SELECT 1 FROM places AS p WHERE p.store = i.store AND p.product = i.product "
             "AND p.image_id = i.image_id) ORDER BY image_id", store, product)]
@@ -306,13 +281,20 @@ class Ledger:
 
     def intend(self, run: str, store: str, product: int, kind: str, *, key: str = "", name: str = "",
                source_sha256: str = "", sha256: str = "", image_id: int | None = None, highest_id: int = 0,
-               attempt: int = 1) -> int:
-        """Record durably that a write is about to be sent; return the number of the operation."""
+               attempt: int = 1, undoes: str = "", shown: Mapping[int, Shown] | None = None) -> int:
+        """Record durably that a write is about to be sent; return the number of the operation.
+
+        `shown` is how the store shows images that the write replaces or deletes.
+        """
         with self._transaction() as db:
+            for id_, values in (shown or {}).items():
+                db.execute("UPDATE images SET shown = ? WHERE store = ? AND product = ? AND image_id = ?",
+                           (values.to_json(), store, product, id_))
             cursor = db.execute(
                 "INSERT INTO operations (run, store, product, kind, key, name, source_sha256, sha256, image_id, "
-                "highest_id, attempt, state, begun) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-                (run, store, product, kind, key, name, source_sha256, sha256, image_id, highest_id, attempt, now()))
+                "highest_id, attempt, undoes, state, begun) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+                (run, store, product, kind, key, name, source_sha256, sha256, image_id, highest_id, attempt, undoes,
+                 now()))
             return int(cursor.lastrowid or 0)
 
     def settle(self, number: int, state: str, *, detail: str = "", image: Image | None = None,
@@ -320,14 +302,14 @@ class Ledger:
         """Record the result of an operation, with all that follows from it, in one transaction."""
         with self._transaction() as db:
             row = db.execute("UPDATE operations SET state = ?, detail = ?, ended = ?, image_id = coalesce(?, image_id) "
-                             "WHERE number = ? RETURNING run, store, product",
+                             "WHERE number = ? RETURNING run, store, product, undoes",
                              (state, detail, now(), image.image_id if image else None, number)).fetchone()
             if image:
-                _insert(db, "images", image)
+                insert(db, "images", image)
             if place:
-                _insert(db, "places", place)
+                _point(db, place, row["undoes"] if row else "")
             if gone is not None and row:
-                _gone(db, row["store"], row["product"], gone, row["run"])
+                note_gone(db, row["store"], row["product"], gone, row["run"])
 
     def open_operations(self, store: str) -> list[Operation]:
         """Return the writes whose fate is unknown: cut off, or left uncertain."""
@@ -345,30 +327,9 @@ class Ledger:
         return [Operation(**dict(row)) for row in rows]
 
 
-def _select(table: str, order: str, **wanted: str | int | None) -> tuple[Any, ...]:
-    """Return a query for the rows that have the values that are not None, and those values."""
-    given = {name: value for name, value in wanted.items() if value is not None}
-    where = " AND ".join(f"{name} = ?" for name in given)
-    return f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *given.values()
-
-
-def _insert(db: sqlite3.Connection, table: str, record: Place | Image) -> None:
-    names = record.__slots__
-    db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-               [getattr(record, name) for name in names])
-
-
-def _gone(db: sqlite3.Connection, store: str, product: int, image_id: int, run: str) -> None:
-    """Write down that a run deleted an image; a place that showed it is free, so that its picture is sent again."""
-    db.execute("UPDATE images SET deleted_by = ? WHERE store = ? AND product = ? AND image_id = ?",
-               (run, store, product, image_id))
-    db.execute("DELETE FROM places WHERE store = ? AND product = ? AND image_id = ?", (store, product, image_id))
-
-
-def _place(row: sqlite3.Row) -> Place:
-    thumbnail = row["is_thumbnail"]
-    return Place(**{**dict(row), "is_thumbnail": None if thumbnail is None else bool(thumbnail)})
-
-
-def _image(row: sqlite3.Row) -> Image:
-    return Image(**{**dict(row), "ours": bool(row["ours"]), "keep": bool(row["keep"])})
+def _point(db: sqlite3.Connection, place: Place, undoes: str) -> None:
+    if undoes:
+        put_back(db, undoes, place)
+    elif place.run:
+        note_replaced(db, place.run, place, image_id=place.image_id)
+    insert(db, "places", place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ from typing import IO
 
 from imagepipe.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerNewer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x696D6770  # "imgp": tells our file from another program's
 
 #: Each step brings a ledger from the version before to its own; never changed once released.
@@ -51,6 +52,37 @@ _MIGRATIONS: dict[int, str] = {
     ) STRICT;
     CREATE INDEX operations_open ON operations (store, state) WHERE state IN ('open', 'uncertain');
     """,
+    # what undo needs to put back what a run replaced; and paths as the bytes that name the file, which text of one
+    # locale is not in another
+    2: """
+    CREATE TABLE places_2 (
+        store TEXT NOT NULL, product INTEGER NOT NULL, key TEXT NOT NULL,
+        image_id INTEGER NOT NULL, source_sha256 TEXT NOT NULL,
+        path BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, inode INTEGER, etag TEXT,
+        settings TEXT NOT NULL, sort_order INTEGER, is_thumbnail INTEGER, description TEXT,
+        run TEXT NOT NULL,
+        PRIMARY KEY (store, product, key)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO places_2 SELECT store, product, key, image_id, source_sha256, CAST(path AS BLOB), size, mtime_ns,
+        inode, etag, settings, sort_order, is_thumbnail, description, run FROM places;
+    DROP TABLE places;
+    ALTER TABLE places_2 RENAME TO places;
+    CREATE INDEX places_by_image ON places (store, product, image_id);
+    CREATE INDEX places_by_source ON places (store, source_sha256);
+    CREATE TABLE replaced (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, by TEXT NOT NULL,
+        store TEXT NOT NULL, product INTEGER NOT NULL, key TEXT NOT NULL,
+        image_id INTEGER NOT NULL, source_sha256 TEXT NOT NULL,
+        path BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, inode INTEGER, etag TEXT,
+        settings TEXT NOT NULL, sort_order INTEGER, is_thumbnail INTEGER, description TEXT,
+        run TEXT NOT NULL,
+        UNIQUE (store, product, key, by)
+    ) STRICT;
+    CREATE INDEX replaced_by_run ON replaced (store, by);
+    CREATE INDEX replaced_by_source ON replaced (store, source_sha256);
+    ALTER TABLE images ADD COLUMN shown TEXT;
+    ALTER TABLE operations ADD COLUMN undoes TEXT NOT NULL DEFAULT '';
+    """,
 }
 
 #: Where locks and shared memory do not work as SQLite needs them (https://www.sqlite.org/wal.html, "Overview" 3).
@@ -78,12 +110,23 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection, version)
+        elif version < SCHEMA_VERSION:
+            return _copy(connection, version)
         return connection
     except (sqlite3.Error, OSError) as error:
         if not writing or not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
             raise LedgerError(f"the ledger {path} cannot be opened: {error}; "
                               "name another with --ledger FILE") from error
         raise LedgerDamaged(_damaged(path, str(error))) from error
+
+
+def _copy(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """Return the present schema's copy, in memory, of a ledger of an older one that may only be read."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with contextlib.closing(connection):
+        connection.backup(copy)
+    migrate(copy, version)
+    return copy
 
 
 def _inspect(path: Path) -> int:

@@ -1,107 +1,279 @@
-"""Delete exactly what one run put into a store."""
+"""Take back what one run did: delete what it put into a store, and put back what it replaced.
+
+For each product: put back, look whether it is listed, and only then delete. What is sent again
+is written down before, as in every upload: it belongs to the run that sent it first, so that
+undoing one run after the other goes back step by step.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from imagepipe import marker
-from imagepipe.errors import ConfigurationError, ProductNotFound
-from imagepipe.ledger import Image, Ledger
-from imagepipe.stores import Store, StoreImage
-from imagepipe.stores.products import Products
+from imagepipe.asset import Asset, Target
+from imagepipe.errors import ImagepipeError, ProductNotFound, Rejected, Retry, SourceError, StopRun, Uncertain
+from imagepipe.ledger import Image, Ledger, Place, Shown
+from imagepipe.outcome import Outcome
+from imagepipe.pipeline import attempt
+from imagepipe.recipe import Prepare, as_recorded
+from imagepipe.stores import Store, StoreImage, Upload
+from imagepipe.stores.posting import Poster
+from imagepipe.stores.products import Product, Products
+from imagepipe.stores.records import Records
 from imagepipe.stores.settle import WAITS, Settler
+from imagepipe.undoable import COMMAND, Lost, Restoration, Undoable, last_run, undoable
+
+__all__ = ["Done", "Lost", "Restoration", "Undoable", "last_run", "undo", "undoable"]
 
 log = logging.getLogger("imagepipe")
 
+_ATTEMPTS = 4  #: POSTs of one picture, each after the one before was proved absent.
+
 
 @dataclass(frozen=True, slots=True)
-class Undoable:
-    """What can be taken back of a run, and what cannot."""
+class Done:
+    """One thing that undoing did, or could not do."""
 
+    action: str  #: `restore`, `keep` (the former image was still there), `delete`, or `left`.
+    product: int
+    image_id: int
+    name: str = ""  #: Of the image's file.
+    key: str = ""  #: The place, for `restore` and `keep`.
+    reason: str = ""  #: Why it was left.
+    retry: Retry | None = None  #: What would help what was left.
+
+
+def undo(store: Store, ledger: Ledger, what: Undoable, *, sleep: Callable[[float], object] = time.sleep,
+         waits: Sequence[float] = WAITS,
+         recipe: Callable[[str], tuple[Prepare, str]] = as_recorded) -> Iterator[Done]:
+    """Put back what a run replaced and delete what it created; yield each thing once it is written down.
+
+    `recipe` makes of the settings that the ledger has of a picture what prepares it again. What
+    could not be sent again leaves the image that replaced it where it is, and is yielded as
+    `left`. Places whose image is deleted are forgotten, so that the next upload sends their
+    pictures again. Raises `StopRun` and `LedgerError`; undoing again goes on from there.
+    """
+    run = ledger.begin_run(store.identity, command=f"{COMMAND} {what.run}")
+    undoing = _Undoing(store, ledger, what, run, sleep, waits, recipe)
+    counts = {"restore": 0, "keep": 0, "delete": 0, "left": 0}
+    for product in undoing.products_of():
+        for done in undoing.product(product):
+            counts[done.action] += 1
+            yield done
+    for lost in what.lost:
+        if lost.before is not None:
+            ledger.give_up(lost.before)
+    ledger.end_run(run, exit_code=int(bool(counts["left"])), summary={
+        "undone": what.run, "deleted": counts["delete"], "restored": counts["restore"], "kept": counts["keep"],
+        "left": counts["left"], "lost": len(what.lost)})
+
+
+@dataclass(eq=False, kw_only=True)
+class _Records(Records):
+    """Writes down a picture that is sent again, under the run that sent it first."""
+
+    former: Place
+    undoes: str
+
+    def intend(self, product_id: int, kind: str, **what: Any) -> int:
+        return super().intend(product_id, kind, undoes=self.undoes, **what)
+
+    def new_place(self, asset: Asset, image_id: int, *, thumbnail_is_set: bool = False) -> Place:
+        received = asset.received
+        assert received is not None  # what is delivered was read
+        place = replace(_unread(self.former), image_id=image_id, settings=self.settings)
+        if asset.location == self.former.path:  # its own file is as it was: it needs not be read again
+            place = replace(place, size=received.size if received.mtime_ns is not None else None,
+                            mtime_ns=received.mtime_ns, inode=received.inode, etag=received.etag)
+        return place
+
+
+@dataclass(eq=False)
+class _Undoing:
+    store: Store
+    ledger: Ledger
+    what: Undoable
     run: str
-    delete: tuple[Image, ...]  #: Created by the run, and in the store.
-    gone: tuple[Image, ...]  #: Created by the run, and no longer in the store.
-    changed: tuple[Image, ...]  #: Created by the run, but listed under another name: left alone.
-    lost: tuple[Image, ...]  #: Replaced and deleted by the run: only the old files could bring them back.
+    sleep: Callable[[float], object]
+    waits: Sequence[float]
+    recipe: Callable[[str], tuple[Prepare, str]]
+    proved: bool = False  #: The store was seen to keep the names that we send.
+    products: Products = field(init=False)
+    settler: Settler = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.products = Products(self.store, self.ledger, self.run)
+        self.settler = Settler(self.products, self.sleep, self.waits)
 
-def last_run(ledger: Ledger, store: str) -> str:
-    """Return the last run that put images into a store; raise `ConfigurationError` where there is none."""
-    for run in ledger.runs(store):
-        if _created(ledger, store, run["id"]):
-            return str(run["id"])
-    raise ConfigurationError("the ledger knows no run that put images into this store and that was not undone")
+    def products_of(self) -> list[int]:
+        """Return the products that something is to be done for."""
+        what = self.what
+        return sorted({image.product for image in (*what.delete, *what.gone)}
+                      | {before.place.product for before, _ in what.stay}
+                      | {one.place.product for one in what.restore})
 
-
-def _created(ledger: Ledger, store: str, run: str) -> list[Image]:
-    """Return the images that a run sent: what it merely found in the store is recorded under it too."""
-    sent = {(post.product, post.image_id)
-            for post in ledger.operations(store, "run = ? AND kind = 'post' AND state = 'done'", run)}
-    return [image for image in ledger.images(store, run=run) if (image.product, image.image_id) in sent]
-
-
-def undoable(store: Store, ledger: Ledger, run: str = "", *, sleep: Callable[[float], object] = time.sleep,
-             waits: Sequence[float] = WAITS) -> Undoable:
-    """Return what undoing a run, or else the last one, would delete, after a look at the store.
-
-    Sends nothing that changes the store. Uploads whose answer was lost are looked for first, over
-    growing `waits` in seconds, so that what came of them is undone as well. Raises
-    `ConfigurationError` for a run that the ledger does not know.
-    """
-    _settle(store, ledger, Settler(Products(store, ledger, run), sleep, waits))
-    run = run or last_run(ledger, store.identity)
-    if run not in {row["id"] for row in ledger.runs(store.identity)}:
-        raise ConfigurationError(f"the ledger knows no run {run!r} of this store; 'imagepipe report' names the last")
-    created = _created(ledger, store.identity, run)
-    delete, gone, changed = [], [], []
-    listings: dict[int, dict[int, StoreImage]] = {}
-    for image in created:
-        if image.product not in listings:
+    def product(self, id_: int) -> Iterator[Done]:
+        """Undo what was done to one product."""
+        product, what = self.products[id_], self.what
+        doomed = {image.image_id: image for image in what.delete if image.product == id_}
+        restore = [one for one in what.restore if one.place.product == id_]
+        stay = [(before, image_id) for before, image_id in what.stay if before.place.product == id_]
+        spared: set[int] = set()
+        if restore or stay:
+            self.products.list_all(product)
+        for before, image_id in stay:
+            yield self._keep(product, before.place, image_id, doomed)
+        sent: set[int] = set()
+        for one in restore:
+            held = [image_id for image_id in self.products.holding(product, one.place.source_sha256)
+                    if image_id not in doomed]
+            if held:  # sent by somebody else meanwhile
+                for before in one.before:
+                    yield self._keep(product, before.place, held[0], doomed)
+                continue
+            replacing = self._shown_now(one)
             try:
-                listings[image.product] = {one.id: one for one in store.images(image.product)}
+                image = self._restore(product, one, replacing, doomed)
+            except StopRun:
+                raise
+            except ImagepipeError as error:
+                spared |= replacing
+                yield self._left(one, error)
+            else:
+                sent.add(image.id)
+                yield Done("restore", id_, image.id, image.image_file, one.place.key)
+        if sent and doomed and not self._all_listed(product, sent):
+            spared |= set(doomed)
+            yield Done("left", id_, min(doomed), doomed[min(doomed)].name, reason="what was sent again is not listed "
+                       "yet, so nothing of this product was deleted; undo again later", retry=Retry.AGAIN)
+        for image_id, ours in doomed.items():
+            if image_id not in spared:
+                self._delete(ours)
+                yield Done("delete", id_, image_id, ours.name)
+        for gone in what.gone:
+            if gone.product == id_:
+                self.ledger.gone(self.store.identity, id_, gone.image_id, self.run)
+        self.products.forget(id_)
+
+    # -- putting back --------------------------------------------------------------------------
+
+    def _shown_now(self, one: Restoration) -> set[int]:
+        """Return the images that the places of a picture show now."""
+        places = [self.ledger.place(self.store.identity, before.place.product, before.place.key)
+                  for before in one.before]
+        return {place.image_id for place in places if place is not None}
+
+    def _keep(self, product: Product, place: Place, image_id: int, doomed: dict[int, Image]) -> Done:
+        """Let a place show its former image, which is still there."""
+        image = product.images.get(image_id)
+        if image is not None and not image.is_thumbnail and self._was_thumbnail(product, place, doomed):
+            number = self.ledger.intend(self.run, self.store.identity, product.id, "put", image_id=image_id)
+            self.store.update(product.id, image_id, is_thumbnail=True)
+            self.ledger.settle(number, "done", detail="is_thumbnail")
+            product.only_thumbnail(image_id)
+        self.ledger.point(replace(_unread(place), image_id=image_id), undoes=self.what.run)
+        return Done("keep", product.id, image_id, image.image_file if image is not None else "", place.key)
+
+    def _restore(self, product: Product, one: Restoration, replacing: set[int], doomed: dict[int, Image]) -> StoreImage:
+        """Send a picture again, and let its places show it."""
+        place = one.place
+        prepare, settings = self.recipe(place.settings)
+        asset = Asset(place.key, Target(product.id), key=place.key, location=one.source)
+        outcome = attempt((prepare,), asset)
+        asset = _prepared(outcome)
+        if asset.received is None or asset.received.sha256 != place.source_sha256:
+            raise SourceError(f"{one.source} has changed since it was looked at; undo again", "changed_while_read")
+        upload = self._upload(product, place, asset, replacing, doomed)
+        if any(image.sha256 == hashlib.sha256(upload.data or b"").hexdigest() for image in doomed.values()
+               if image.source_sha256 == place.source_sha256):
+            raise Rejected("prepared as it was before, it is the very picture that replaced it")
+        records = _Records(self.ledger, self.store.identity, place.run, settings, self.sleep, former=place,
+                           undoes=self.what.run)
+        poster = Poster(self.store, records, self.products, self.settler, _ATTEMPTS, self.waits, self.sleep, [],
+                        proved=self.proved)
+        image, _, _ = poster.send(product, asset, upload)
+        records.check()
+        poster.check()
+        self.proved = True
+        product.images[image.id] = image
+        if image.is_thumbnail:
+            product.only_thumbnail(image.id)
+        for before in one.before[1:]:
+            self.ledger.point(replace(_unread(before.place), image_id=image.id), undoes=self.what.run)
+        return image
+
+    def _upload(self, product: Product, place: Place, asset: Asset, replacing: set[int],
+                doomed: dict[int, Image]) -> Upload:
+        """Return the request: as the store showed the picture, else as was stated, else as it shows what is there."""
+        assert asset.data is not None and asset.received is not None and asset.facts is not None  # it is prepared
+        shown = self._shown_before(place)
+        if shown is None:
+            there = next((product.images[id_] for id_ in sorted(replacing) if id_ in product.images), StoreImage(0, 0))
+            shown = Shown(there.sort_order if place.sort_order is None else place.sort_order, False,
+                          there.description if place.description is None else place.description)
+        name = marker.Marker.of(asset.received.sha256, hashlib.sha256(asset.data).hexdigest()).name(
+            place.key if "://" in place.key else Path(place.key).name, asset.facts.format)
+        return Upload(product.id, name, marker.MEDIA_TYPES[asset.facts.format], asset.data,
+                      sort_order=shown.sort_order, description=shown.description or None,
+                      is_thumbnail=self._was_thumbnail(product, place, doomed) or None)
+
+    def _shown_before(self, place: Place) -> Shown | None:
+        """Return how the store showed what a place showed, as it was written down when it was replaced."""
+        images = self.ledger.images(self.store.identity, place.product, image_id=place.image_id, deleted=True)
+        return Shown.of(images[0].shown) if images else None
+
+    def _was_thumbnail(self, product: Product, place: Place, doomed: dict[int, Image]) -> bool:
+        """Tell whether a picture was the thumbnail, and nobody has chosen another since."""
+        chosen = next((image.id for image in product.images.values() if image.is_thumbnail), None)
+        if chosen is not None and chosen not in doomed:
+            return False
+        shown = self._shown_before(place)
+        if shown is not None:
+            return shown.is_thumbnail
+        now = self.ledger.place(self.store.identity, place.product, place.key)
+        return bool(place.is_thumbnail) or (now is not None and now.image_id == chosen)
+
+    def _left(self, one: Restoration, error: ImagepipeError) -> Done:
+        place = one.place
+        undecided = isinstance(error, Uncertain)
+        return Done("left", place.product, place.image_id, key=place.key, reason=str(error),
+                    retry=Retry.AGAIN if undecided else error.retry)
+
+    def _all_listed(self, product: Product, ids: set[int]) -> bool:
+        """Tell whether the store lists what was sent again, over growing waits."""
+        for wait in (0.0, *self.waits):
+            if wait:
+                self.sleep(wait)
+            try:
+                if ids <= {image.id for image in self.products.list_all(product)}:
+                    return True
             except ProductNotFound:
-                listings[image.product] = {}
-        there = listings[image.product].get(image.image_id)
-        if there is None:
-            gone.append(image)
-        elif there.image_file != image.name and not marker.shows_source(there.image_file, image.source_sha256):
-            changed.append(image)
-        else:
-            delete.append(image)
-    lost = tuple(image for image in ledger.images(store.identity, deleted=True)
-                 if image.deleted_by == run and image.run != run)
-    return Undoable(run, tuple(delete), tuple(gone), tuple(changed), lost)
+                return False
+        return False
+
+    # -- deleting ------------------------------------------------------------------------------
+
+    def _delete(self, image: Image) -> None:
+        identity = self.store.identity
+        number = self.ledger.intend(self.run, identity, image.product, "delete", image_id=image.image_id)
+        self.store.delete(image.product, image.image_id)
+        self.ledger.settle(number, "done", gone=image.image_id)
 
 
-def _settle(store: Store, ledger: Ledger, settler: Settler) -> None:
-    """Find out what became of uploads that were cut off. Deletions that were are seen in the listing."""
-    lost = [operation for operation in ledger.open_operations(store.identity) if operation.kind == "post"]
-    for operation in lost:
-        settler.settle_post(settler.products[operation.product], operation)
-    uncertain = sum(operation.kind == "post" for operation in ledger.open_operations(store.identity))
-    if uncertain:
-        log.warning("of %d uploads it is not known yet whether the store has them; undo again later", uncertain)
+def _prepared(outcome: Outcome) -> Asset:
+    """Return a picture that was prepared; raise `SourceError` where it could not be."""
+    if outcome.failed or outcome.asset.data is None or outcome.asset.facts is None:
+        raise SourceError(f"it could not be prepared: {outcome.reason or 'there are no bytes to send'}",
+                          outcome.code or "unreadable")
+    return outcome.asset
 
 
-def undo(store: Store, ledger: Ledger, what: Undoable) -> Iterator[Image]:
-    """Delete what a run created; yield each image once it is gone and written down.
-
-    Places that showed one of them are forgotten, so that the next upload sends their pictures again.
-    """
-    run = ledger.begin_run(store.identity, command=f"imagepipe undo {what.run}")
-    for image in (*what.delete, *what.gone):
-        if image in what.delete:
-            number = ledger.intend(run, store.identity, image.product, "delete", image_id=image.image_id)
-            store.delete(image.product, image.image_id)
-            ledger.settle(number, "done", gone=image.image_id)
-        else:
-            ledger.gone(store.identity, image.product, image.image_id, run)
-        for place in ledger.places(store.identity, image.product):
-            if place.image_id == image.image_id:
-                ledger.forget_place(place)
-        if image in what.delete:
-            yield image
-    ledger.end_run(run, exit_code=0, summary={"undone": what.run, "deleted": len(what.delete)})
+def _unread(place: Place) -> Place:
+    """Return a place without what tells whether its file is unchanged: the next upload reads it."""
+    return replace(place, size=None, mtime_ns=None, inode=None, etag=None)

@@ -17,7 +17,7 @@ from imagepipe.ledger import Image, Ledger, Place
 from imagepipe.outcome import SCHEMA, printable
 from imagepipe.stores import Store, StoreImage
 from imagepipe.stores.products import SIDE_LOAD_TRUSTED_BELOW
-from imagepipe.stores.records import without_secrets
+from imagepipe.stores.records import kept_location, without_secrets
 
 log = logging.getLogger("imagepipe")
 
@@ -212,7 +212,7 @@ def _adoption(identity: str, product_id: int, stranger: StoreImage, asset: Asset
     received = asset.received
     assert received is not None  # the caller chose those that were read
     place = Place(identity, product_id, without_secrets(asset.place), stranger.id, received.sha256,
-                  without_secrets(asset.location), received.size if received.mtime_ns is not None else None,
+                  kept_location(asset.location), received.size if received.mtime_ns is not None else None,
                   received.mtime_ns, received.inode, received.etag)
     image = Image(identity, product_id, stranger.id, received.sha256, None, stranger.image_file, stranger.url or None,
                   ours=False)

@@ -145,11 +145,13 @@ def _upload(job: dict[str, Any], store: BigCommerce, sleep: Callable[[float], ob
             "summary": run.summary.to_dict()}
 
 
-def _undo(job: dict[str, Any], store: BigCommerce) -> dict[str, Any]:
+def _undo(job: dict[str, Any], store: BigCommerce, sleep: Callable[[float], object]) -> dict[str, Any]:
     with Ledger.open(job["ledger"]) as ledger:
-        what = undoable(store, ledger, job["run"])
-        return {"deleted": [image.image_id for image in undo(store, ledger, what)],
-                "changed": [image.image_id for image in what.changed]}
+        what = undoable(store, ledger, job["run"], sleep=sleep)
+        done = list(undo(store, ledger, what, sleep=sleep))
+        return {**{action: [one.image_id for one in done if one.action == action]
+                   for action in ("delete", "restore", "keep", "left")},
+                "changed": [image.image_id for image in what.changed], "lost": [lost.key for lost in what.lost]}
 
 
 def child(job: dict[str, Any], transport: Transport, pipe: int) -> None:
@@ -165,7 +167,7 @@ def child(job: dict[str, Any], transport: Transport, pipe: int) -> None:
         store = BigCommerce("faulty", TOKEN, base_url=job["base_url"], leave_quota=0, sleep=sleep,
                             transport=MortalTransport(transport), patience=Patience(attempts=4),
                             clock=lambda: time.monotonic() + ahead[0])
-        result = _undo(job, store) if job["command"] == "undo" else _upload(job, store, sleep)
+        result = _undo(job, store, sleep) if job["command"] == "undo" else _upload(job, store, sleep)
         result["steps"] = STEPS.names
     except BaseException as error:  # noqa: BLE001 - whatever it is, the test has to hear of it
         import traceback

@@ -146,7 +146,7 @@ def test_a_ledger_of_a_newer_version_is_refused_naming_both(tmp_path: Path) -> N
     connection.execute("PRAGMA user_version = 99")
     connection.close()
 
-    with pytest.raises(LedgerNewer, match="its schema is 99, this one knows 1"):
+    with pytest.raises(LedgerNewer, match="its schema is 99, this one knows 2"):
         Ledger.open(path)
 
 

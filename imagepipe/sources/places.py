@@ -189,13 +189,15 @@ def _readings(path: str) -> Iterable[tuple[str, str]]:
 def key_of(relative: str) -> str:
     """Return a relative path as a source key: with `/`, and text that every database takes.
 
-    A name that is not UTF-8 gets a few digits of its hash, so that it stays apart from one that
-    is spelt like its escape.
+    The key is made of the bytes that name the file, not of the text that the locale makes of them:
+    the same file has the same key under another locale. Bytes that are not UTF-8 are escaped, and
+    get a few digits of their hash, so that they stay apart from a name that is spelt so.
     """
     path = relative.replace(os.sep, "/") if os.sep != "/" else relative
     if path.isascii():
         return path
     try:
+        path = os.fsencode(path).decode("utf-8", "surrogateescape")
         path.encode("utf-8")
     except UnicodeEncodeError:
         import hashlib

@@ -304,7 +304,7 @@ class Upload:
         sending = self._sending(product, asset, old)
         if place is not None and self.on_change == "add":  # first: once the place shows the new one, it is all that
             self.ledger.keep(place.store, place.product, place.image_id)  # saves the one before from `finish`
-        image, request, attempts = self._state.poster.send(product, asset, sending)
+        image, request, attempts = self._state.poster.send(product, asset, sending, replaces=old)
         product.images[image.id] = image
         product.uploaded.append(image.id)
         product.by_source.setdefault(asset.source, []).append(image.id)

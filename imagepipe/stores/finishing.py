@@ -10,10 +10,10 @@ from typing import Any
 
 from imagepipe import marker
 from imagepipe.errors import ExitCode, Retry, StopRun, StoreError
-from imagepipe.ledger import Place
+from imagepipe.ledger import Image, Place, Shown
 from imagepipe.stores import Store, StoreImage
 from imagepipe.stores.products import Product, Products
-from imagepipe.stores.records import Records
+from imagepipe.stores.records import Records, as_shown
 
 log = logging.getLogger("imagepipe")
 
@@ -101,7 +101,7 @@ class Finisher:
                 log.warning("image %d of product %d is listed as %r, which is not the one that was sent; it stays",
                             image.image_id, product.id, there.image_file)
             elif self._may_delete():
-                self._delete(product, image.image_id)
+                self._delete(product, image, there)
 
     def _may_delete(self) -> bool:
         with self._lock:
@@ -111,17 +111,20 @@ class Finisher:
             self.deleted += 1
             return True
 
-    def _delete(self, product: Product, image_id: int) -> None:
-        number = self.records.intend(product.id, "delete", image_id=image_id)
-        self.store.delete(product.id, image_id)
-        self.records.record(number, "done", gone=image_id)
-        product.images.pop(image_id, None)
+    def _delete(self, product: Product, image: Image, there: StoreImage) -> None:
+        shown, before = as_shown(there), Shown.of(image.shown)
+        if before is not None:  # what replaced it has taken the thumbnail from it
+            shown = replace(shown, is_thumbnail=before.is_thumbnail)
+        number = self.records.intend(product.id, "delete", image_id=image.image_id, shown={image.image_id: shown})
+        self.store.delete(product.id, image.image_id)
+        self.records.record(number, "done", gone=image.image_id)
+        product.images.pop(image.image_id, None)
 
     def prune(self, places: Iterable[Place]) -> None:
         """Forget places that have gone from the source, and delete the images that no place shows any more."""
         products = set()
         for place in places:
-            self.records.ledger.forget_place(place)
+            self.records.ledger.forget_place(place, by=self.records.run)
             products.add(place.product)
         for product_id in sorted(products):
             product = self.products[product_id]

@@ -24,7 +24,7 @@ from imagepipe.errors import (
 )
 from imagepipe.stores import Store, StoreImage, Upload
 from imagepipe.stores.products import Product, Products
-from imagepipe.stores.records import Records, without_secrets
+from imagepipe.stores.records import Records, as_shown, without_secrets
 from imagepipe.stores.settle import Request, Settler, recorded
 
 log = logging.getLogger("imagepipe")
@@ -51,17 +51,18 @@ class Poster:
     full: set[int] = field(default_factory=set)
     _proof: threading.Lock = field(default_factory=threading.Lock)
 
-    def send(self, product: Product, asset: Asset, upload: Upload) -> tuple[StoreImage, Request, int]:
+    def send(self, product: Product, asset: Asset, upload: Upload, *,
+             replaces: StoreImage | None = None) -> tuple[StoreImage, Request, int]:
         """POST until the image is there; return it, the request, and how many POSTs it took.
 
         Raises `Uncertain` where nobody can tell, and what the store says for good.
         """
         request = self._request(product, asset, upload)
         if self.proved or request.by_url:
-            return self._post(product, asset, upload, request)
+            return self._post(product, asset, upload, request, replaces)
         with self._proof:
             self.check()
-            sent = self._post(product, asset, upload, request)
+            sent = self._post(product, asset, upload, request, replaces)
             if not self.proved:
                 self._prove(product, sent[0], request)
             return sent
@@ -94,14 +95,15 @@ class Poster:
         return Request(without_secrets(upload.image_url) if upload.image_url else upload.name,
                        asset.received.sha256, sent, product.highest_id)
 
-    def _post(self, product: Product, asset: Asset, upload: Upload,
-              request: Request) -> tuple[StoreImage, Request, int]:
+    def _post(self, product: Product, asset: Asset, upload: Upload, request: Request,
+              replaces: StoreImage | None) -> tuple[StoreImage, Request, int]:
         problem: StoreError | None = None
+        shown = {replaces.id: as_shown(replaces)} if replaces is not None else None
         for attempt in range(1, self.attempts + 1):
             number = self.records.intend(
                 product.id, "post", key=without_secrets(asset.place), name=request.name,
                 source_sha256=request.source_sha256, sha256=request.sha256, highest_id=request.highest_id,
-                attempt=attempt)
+                attempt=attempt, shown=shown)
             try:
                 image = self.store.create(upload)
             except (Ambiguous, StoreBusy) as error:

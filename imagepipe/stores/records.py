@@ -10,8 +10,9 @@ from typing import Any
 
 from imagepipe.asset import Asset
 from imagepipe.errors import LedgerError
-from imagepipe.ledger import Image, Ledger, Place
+from imagepipe.ledger import Image, Ledger, Place, Shown
 from imagepipe.outcome import printable
+from imagepipe.stores import StoreImage
 
 log = logging.getLogger("imagepipe")
 
@@ -71,7 +72,7 @@ class Records:
         received, target = asset.received, asset.target
         assert received is not None  # what is delivered was read
         return Place(self.store, target.product_id or 0, without_secrets(asset.place), image_id, received.sha256,
-                     without_secrets(asset.location), received.size if received.mtime_ns is not None else None,
+                     kept_location(asset.location), received.size if received.mtime_ns is not None else None,
                      received.mtime_ns, received.inode, received.etag, self.settings, target.sort_order,
                      True if target.is_thumbnail and thumbnail_is_set else None, target.description, self.run)
 
@@ -92,8 +93,18 @@ class Records:
                 self.ledger.point(replace(other, **stale))
 
 
+def as_shown(image: StoreImage) -> Shown:
+    """Return how the store shows an image, for the ledger."""
+    return Shown(image.sort_order, image.is_thumbnail, image.description)
+
+
+def kept_location(location: str) -> str:
+    """Return what the ledger keeps of where a picture was read: a path whole, an address without its secrets."""
+    return without_secrets(location) if "://" in location else location
+
+
 def without_secrets(address: str) -> str:
-    """Return an address without what may be secret in it; a path as the ledger can keep it, whatever its bytes."""
+    """Return an address without what may be secret in it; another key as text that every database takes."""
     if "://" not in address:
         return str(printable(address))
     from imagepipe.sources import shown_url

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagepipe import marker
 from imagepipe.errors import ProductNotFound, StopRun, StoreError
@@ -111,7 +111,12 @@ class Settler:
         else:
             image = recorded(self.products.identity, operation.run, hits[0], request)
             place = ledger.place(self.products.identity, product.id, operation.key)
-            if place is None or place.source_sha256 != operation.source_sha256:
+            before = ledger.replaced(self.products.identity, by=operation.undoes, product=product.id,
+                                     key=operation.key) if operation.undoes else []
+            if before:
+                place = replace(before[0].place, image_id=image.image_id, size=None, mtime_ns=None, inode=None,
+                                etag=None)
+            elif place is None or place.source_sha256 != operation.source_sha256:
                 # the file is looked at again by the run that follows: without its size and time it counts as changed
                 place = Place(self.products.identity, product.id, operation.key, image.image_id,
                               operation.source_sha256, run=operation.run)
