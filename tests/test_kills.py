@@ -360,6 +360,38 @@ def undone(shop: Shop, wanted: int | None) -> None:
         shop.check_after_a_clean_run()
 
 
+def put_back(shop: Shop, wanted: int | None) -> None:
+    """Kill `undo` at steps where old files are back: once undone, each is shown as before, and no picture is twice."""
+    shop.run()
+    before, kept = shop.shown(), shop.folder / "kept"
+    kept.mkdir()
+    for name in "abcdefg":
+        shutil.copy2(shop.folder / f"{name}.jpg", kept)
+    for name in ("a.jpg", "b.jpg", "e.jpg", "f.jpg"):
+        shop.picture(name)
+    run = shop.run()["run"]
+    for name in ("a.jpg", "e.jpg"):  # of b a duplicate has it still, and of f there is none
+        shutil.copy2(kept / name, shop.folder)
+    restore = shop.snapshot()
+    answer = shop.run(command="undo", run=run)
+    steps, left = answer["steps"], shop.shown()
+    assert [len(answer[action]) for action in ("delete", "restore", "keep", "left")] == [4, 2, 1, 0]
+    assert answer["lost"] == ["f.jpg"]
+    assert {product: left[product] for product in (1, 2)} == {product: before[product] for product in (1, 2)}
+    assert not left[3]
+    for at in spread(len(steps), wanted):
+        restore()
+        assert killed(shop, shop.run(at, command="undo", run=run), "putting back")
+        shop.check_nothing_is_there_twice()
+        assert all(shop.shown()[product] for product in (1, 2)), "more was deleted than was put back"
+        shop.run(command="undo", run=run)
+        assert shop.shown() == left
+        shop.check_after_a_clean_run()
+        restore()
+        killed(shop, shop.run(at, command="undo", run=run), "putting back")
+        shop.check_after_a_clean_run()  # or nobody undoes again, and the files have their say
+
+
 def at_random_moments(shop: Shop, history: Callable[[Shop], None], count: int) -> None:
     """Kill from outside, whatever goes on at that moment: in the middle of a COMMIT, of a write to a socket."""
     history(shop)
@@ -405,6 +437,10 @@ def test_a_kill_while_a_run_is_undone(shop: Shop) -> None:
     undone(shop, 20)
 
 
+def test_a_kill_while_old_pictures_are_put_back(shop: Shop) -> None:
+    put_back(shop, 14)
+
+
 def test_a_kill_at_any_moment(shop: Shop) -> None:
     at_random_moments(shop, changes, 15)
 
@@ -447,6 +483,11 @@ def test_kills_at_every_step_of_settling_any_other(shop: Shop, history: Callable
 @pytest.mark.slow
 def test_a_kill_at_every_step_of_undoing(shop: Shop) -> None:
     undone(shop, None)
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_step_of_putting_back(shop: Shop) -> None:
+    put_back(shop, None)
 
 
 @pytest.mark.slow
