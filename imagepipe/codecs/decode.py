@@ -33,6 +33,7 @@ from imagepipe.codecs import (
     exif,
     extras,
     pam,
+    webp,
 )
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import opaque, plain
@@ -291,6 +292,8 @@ class _Animated:
         if self.header.format == "gif":
             yield from decode_gif.frames(data, self.header, self.max_frames, self.max_pixels, self.accept_damaged)
             return
+        if self.header.format == "webp":  # what stays of its flags is what is true: Pillow believes them
+            data = webp.rebuild(data, accept_damaged=self.accept_damaged)
         with decode_pillow.open_one(data, self.header.format) as image:
             if self.header.frames <= 1 and not getattr(image, "is_animated", False):
                 image.load()
