@@ -106,12 +106,16 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         mode = "rwc" if writing else "ro"
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None,
                                      check_same_thread=False, timeout=10)
-        if writing:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            migrate(connection, version)
-        elif version < SCHEMA_VERSION:
-            return _copy(connection, version)
+        try:
+            if writing:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                migrate(connection, version)
+            elif version < SCHEMA_VERSION:
+                return _copy(connection, version)
+        except BaseException:
+            connection.close()  # else it would hold what it has locked
+            raise
         return connection
     except (sqlite3.Error, OSError) as error:
         if not writing or not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):

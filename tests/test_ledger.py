@@ -10,13 +10,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imagepipe import ledger_file
 from imagepipe.errors import LedgerDamaged, LedgerError, LedgerLocked, LedgerNewer
 from imagepipe.ledger import Image, Ledger, Place
+from imagepipe.testing import jpeg
 
 
 def test_what_is_written_is_there_for_the_next_run(tmp_path: Path) -> None:
@@ -211,3 +214,117 @@ def test_looking_up_a_product_does_not_read_the_whole_store(tmp_path: Path) -> N
         for table in ("places", "images"):
             sql = f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE store = ? AND product = ?"
             assert "SEARCH" in book._rows(sql, "s", 1)[0]["detail"]
+
+
+def ledger_of_the_first_schema(path: Path) -> None:
+    """Make a ledger as the first version wrote it, with a place, its image and an open intent."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(f"BEGIN; {ledger_file._MIGRATIONS[1]}; PRAGMA application_id = "
+                             f"{ledger_file._APPLICATION_ID}; PRAGMA user_version = 1; COMMIT;")
+    connection.execute("INSERT INTO runs (id, store, command, settings, started) "
+                       "VALUES ('run', 'store', '', '', 'then')")
+    connection.execute("INSERT INTO places VALUES ('store', 7, 'é.jpg', 42, 'hash', '/shop/é.jpg', 9, 8, 7, NULL, "
+                       "'Fit()', 3, 1, 'front', 'run')")
+    connection.execute("INSERT INTO images VALUES ('store', 7, 42, 'hash', 'sent', 'name', NULL, 5, 'run', 1, 0, NULL)")
+    connection.execute("INSERT INTO operations (run, store, product, kind, key, name, source_sha256, sha256, "
+                       "highest_id, attempt, state, begun) "
+                       "VALUES ('run', 'store', 7, 'post', 'b', 'n', 's', 't', 1, 1, 'open', 'then')")
+    connection.close()
+
+
+@pytest.mark.parametrize("writing", [True, False])
+def test_a_ledger_of_the_first_schema_opens_with_all_that_is_in_it(tmp_path: Path, writing: bool) -> None:
+    path = tmp_path / "ledger"
+    ledger_of_the_first_schema(path)
+    before = path.read_bytes()
+
+    with Ledger.open(path, writing=writing) as book:
+        assert not book.is_new
+        assert book.place("store", 7, "é.jpg") == Place("store", 7, "é.jpg", 42, "hash", "/shop/é.jpg", 9, 8, 7, None,
+                                                        "Fit()", 3, True, "front", "run")
+        assert book.images("store") == [Image("store", 7, 42, "hash", "sent", "name", None, 5, "run")]
+        assert [operation.undoes for operation in book.open_operations("store")] == [""]
+        assert book.replaced("store") == []
+        assert [row["id"] for row in book.runs("store")] == ["run"]
+
+    if not writing:
+        assert path.read_bytes() == before  # who only looks changes nothing
+    with Ledger.open(path) as book:
+        assert book._connection.execute("PRAGMA user_version").fetchone()[0] == ledger_file.SCHEMA_VERSION
+        assert book._connection.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+        assert len(book.places("store")) == 1
+
+
+def test_a_migration_that_is_cut_off_leaves_the_ledger_as_it_was(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger"
+    ledger_of_the_first_schema(path)
+    monkeypatch.setitem(ledger_file._MIGRATIONS, 2, f"{ledger_file._MIGRATIONS[2]}; SELECT no_such_function()")
+    with pytest.raises(LedgerError):
+        Ledger.open(path)
+    monkeypatch.undo()
+
+    with Ledger.open(path) as book:
+        assert book.places("store")[0].path == "/shop/é.jpg"
+
+
+def test_what_a_place_was_is_kept_the_first_time_that_a_run_changes_it(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger") as book:
+        first = Place("store", 7, "a", 1, "one", "/a", run="r1", description="front")
+        for place in (first, replace(first, run="r2", description="text alone"), replace(first, image_id=2, run="r2"),
+                      replace(first, image_id=3, run="r2"), replace(first, image_id=4, run="r3")):
+            book.point(place)
+        book.forget_place(replace(first, image_id=4), by="r4")
+
+        kept = [(one.by, one.place.image_id, one.place.description) for one in book.replaced("store")]
+
+        assert kept == [("r2", 1, "text alone"), ("r3", 3, "front"), ("r4", 4, "front")]
+        book.point(replace(first, image_id=3), undoes="r3")
+        assert [one.by for one in book.replaced("store")] == ["r2", "r4"]
+
+
+#: Upload a folder, and say what became of each picture, in ASCII.
+SCRIPT = """
+import sys, json, os
+sys.path.insert(0, sys.argv[1])
+from memory_store import MemoryStore
+from imagepipe import api
+from imagepipe.ledger import Ledger
+store = MemoryStore()
+store.add_product(1)
+with api.upload(sys.argv[2], store, product_id=1, ledger=sys.argv[3], jobs=0) as run:
+    codes = [[outcome.status, outcome.code, outcome.asset.place] for outcome in run]
+with Ledger.open(sys.argv[3], writing=False) as book:
+    paths = [[place.key, os.fsencode(place.path).hex()] for place in book.places("memory")]
+print(json.dumps([sys.getfilesystemencoding(), codes, paths, store.requests]))
+"""
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names there are text")
+def test_a_place_is_found_again_byte_for_byte_when_the_locale_has_changed(tmp_path: Path) -> None:
+    """Whatever the name: UTF-8, none, or spelt as the escape of one that is none."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    names = [b"caf\xc3\xa9.jpg", b"caf\xe9.jpg", b"caf\\xe9.jpg", b"\xff\xfe\x80.jpg", "\U0001f455.jpg".encode()]
+    for number, name in enumerate(names):
+        (folder / os.fsdecode(name)).write_bytes(jpeg(48, 36, seed=number))
+
+    def upload(**environment: str) -> Any:
+        done = subprocess.run([sys.executable, "-c", SCRIPT, Path(__file__).parent, folder, tmp_path / "ledger"],
+                              env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    encoding, codes, paths, _ = upload(PYTHONUTF8="1")
+    assert encoding == "utf-8"
+    assert [status for status, *_ in codes] == ["uploaded"] * len(names)
+    assert {bytes.fromhex(path) for _, path in paths} == {os.fsencode(folder) + b"/" + name for name in names}
+    assert len({key for key, _ in paths}) == len(names)
+
+    other, again, same, requests = upload(PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C")
+
+    assert other != "utf-8"
+    assert [code for _, code, _ in again] == ["already_uploaded"] * len(names)
+    assert requests == []  # unchanged places, for which nobody has to be asked
+    assert same == paths
