@@ -6,6 +6,7 @@ from PIL import Image
 
 from imagepipe.asset import Color
 from imagepipe.codecs import bmp, wbmp, xbm
+from imagepipe.codecs.decode import decode
 from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage
 
 BITS = photo((20, 3), "L").point(lambda value: 255 * (value > 128)).convert("1", dither=Image.Dither.NONE)
@@ -166,3 +167,102 @@ def test_what_is_no_bmp_is_none(data):
 def test_bmp_around_another_picture_is_refused(compression):
     with pytest.raises(FormatNotAllowed):
         bmp.read_header(made(compression=compression))
+
+
+def pixels_of(data: bytes) -> list[list[tuple[int, ...]]]:
+    """Rows of what a BMP shows, from the top."""
+    image = decode(data, "bmp").frames[0].image
+    image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
+    return [[image.getpixel((x, y)) for x in range(image.width)] for y in range(image.height)]
+
+
+@pytest.mark.parametrize("depth, masks, value, shown", [
+    pytest.param(16, (0xF00, 0xF0, 0xF), 0xFA50, (170, 85, 0), id="4 bits each"),
+    pytest.param(16, (0x180, 0x70, 0x1), 0x00A1, (85, 73, 255), id="2, 3 and 1 bits"),
+    pytest.param(32, (0xFF00, 0xFF0000, 0xFF000000), 0x030201FF, (1, 2, 3), id="another order"),
+    pytest.param(32, (0xFFE00000, 0x1FFC00, 0x3FF), 0xFFF00200, (255, 128, 128), id="11 and 10 bits"),
+    pytest.param(32, (0xFF, 0, 0), 0x123456, (0x56, 0, 0), id="a channel that is not there"),
+])
+def test_bmp_with_any_masks(depth, masks, value, shown):
+    data = made(width=1, height=1, depth=depth, compression=3, rows=0, fields=struct.pack("<III", *masks))
+
+    assert pixels_of(data + value.to_bytes(4, "little")) == [[shown]]
+    assert bmp.read_header(data + bytes(4)).bit_depth == (16 if masks[2] == 0x3FF else 8)
+
+
+def test_bmp_with_an_alpha_mask_behind_a_short_header():
+    fields = struct.pack("<IIII", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+    data = made(width=2, height=1, depth=32, compression=6, rows=0, fields=fields)
+
+    assert pixels_of(data + bytes((1, 2, 3, 128, 4, 5, 6, 255))) == [[(1, 2, 3, 128), (4, 5, 6, 255)]]
+    assert pixels_of(data + bytes((1, 2, 3, 0, 4, 5, 6, 0))) == [[(1, 2, 3), (4, 5, 6)]]  # never filled in
+
+
+@pytest.mark.parametrize("masks", [(0x5, 0xF0, 0xF00), (0x1F0000, 0x7E0, 0x1F)])
+def test_bmp_with_masks_that_cannot_be(masks):
+    with pytest.raises(Corrupt, match="masks"):
+        bmp.read_header(made(depth=16, compression=3, fields=struct.pack("<III", *masks)))
+
+
+COLORS = bytes((3, 2, 1, 0, 30, 20, 10, 0, 33, 22, 11, 0, 9, 8, 7, 0))  # blue, green, red, and nothing
+
+
+@pytest.mark.parametrize("size", [16, 40, 64, 124])
+def test_bmp_of_2_bits_in_every_version(size):
+    data = made(width=4, height=1, depth=2, rows=0, size=size, fields=COLORS)
+
+    assert pixels_of(data + b"\x1b\0\0\0") == [[(1, 2, 3), (10, 20, 30), (11, 22, 33), (7, 8, 9)]]
+
+
+def test_bmp_whose_palette_is_longer_than_it_can_be():
+    data = bytearray(made(width=4, height=1, depth=8, rows=0, fields=COLORS + bytes(4 * 296)) + bytes((3, 2, 1, 0)))
+    data[46:50] = (300).to_bytes(4, "little")
+
+    assert pixels_of(bytes(data)) == [[(7, 8, 9), (11, 22, 33), (10, 20, 30), (1, 2, 3)]]
+
+
+def test_bmp_whose_rows_start_within_its_palette():
+    data = made(width=4, height=1, depth=8, rows=0, offset=14 + 40 + 8, fields=COLORS[:8] + bytes((2, 2, 1, 0)))
+
+    assert pixels_of(data)[0] == [(1, 2, 2), (1, 2, 2), (10, 20, 30), (1, 2, 3)]
+
+
+def test_bmp_colours_that_the_palette_does_not_have_are_black():
+    data = bytearray(made(width=4, height=1, depth=8, rows=0, fields=COLORS[:8]) + bytes((0, 1, 2, 255)))
+    data[46:50] = (2).to_bytes(4, "little")
+
+    assert pixels_of(bytes(data)) == [[(1, 2, 3), (10, 20, 30), (0, 0, 0), (0, 0, 0)]]
+
+
+RUNS = {1: bytes((2, 1, 0, 3, 3, 2, 1, 0)), 2: bytes((2, 0x11, 0, 3, 0x32, 0x10))}  # two of a colour, then three others
+
+
+@pytest.mark.parametrize("coding", [1, 2])
+@pytest.mark.parametrize("end", [b"\0\0\0\1", b"\0\1", b"\0\0", b""])
+def test_bmp_of_runs_ends_with_its_last_pixel_however_it_says_so(coding, end):
+    data = made(width=5, height=1, depth=(8, 4)[coding - 1], compression=coding, rows=0, fields=COLORS)
+
+    last = [(7, 8, 9), (11, 22, 33), (10, 20, 30)]
+    assert pixels_of(data + RUNS[coding] + end) == [[(10, 20, 30)] * 2 + last]
+
+
+@pytest.mark.parametrize("coding", [1, 2])
+def test_bmp_of_runs_that_breaks_off_is_corrupt(coding):
+    data = made(width=5, height=2, depth=(8, 4)[coding - 1], compression=coding, rows=0, fields=COLORS)
+    data += RUNS[coding] + b"\0\0"
+
+    for end in range(len(data) - 8, len(data) + 1):
+        with pytest.raises(Corrupt, match="rows are"):
+            decode(data[:end], "bmp")
+    assert decode(data, "bmp", accept_damaged=True).frames[0].image.size == (5, 2)
+
+
+def test_bmp_of_runs_may_leave_out_the_first_colour():
+    data = made(width=5, height=3, depth=8, compression=1, rows=0, fields=COLORS)
+    data += bytes((9, 1, 0, 0, 0, 2, 3, 1, 2, 2, 0, 1))
+
+    shown = pixels_of(data)
+
+    assert shown[2] == [(10, 20, 30)] * 5  # a run that reaches beyond its row
+    assert shown[1] == [(1, 2, 3)] * 5
+    assert shown[0] == [(1, 2, 3)] * 3 + [(11, 22, 33)] * 2

@@ -25,6 +25,7 @@ from imagepipe import budget, codecs
 from imagepipe.asset import Color, Frame, Pixels
 from imagepipe.codecs import (
     decode_apng,
+    decode_bmp,
     decode_gif,
     decode_jpeg,
     decode_pillow,
@@ -335,6 +336,9 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if format == "ppm" and pam.is_ours(data):
         image, damaged = pam.decode(data)
         return _opaque_as_such(image), ("damaged: values are missing",) if damaged else (), damaged, header.color
+    if format == "bmp":
+        image, damaged = decode_bmp.decode(data, accept_damaged=accept_damaged)
+        return image, ("damaged: rows are missing",) if damaged else (), damaged, header.color
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
