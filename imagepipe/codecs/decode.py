@@ -104,6 +104,10 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
             header = extras.peek_extra(data, format)
         elif format == "psd":
             header = decode_psd.header_of(data)
+        elif format == "tiff":
+            from imagepipe.codecs.decode_tiff import peek_tiff  # loads NumPy
+
+            header = peek_tiff(data)
         elif format == "ppm" and pam.is_ours(data):
             header = pam.read_header(data, accept_damaged=accept_damaged)
         elif format in decode_pillow.PLUGINS:
@@ -342,6 +346,10 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color
+    if format == "tiff":
+        from imagepipe.codecs.decode_tiff import decode_tiff
+
+        return decode_tiff(data, accept_damaged=accept_damaged)
     layout = decode_psd.layout(data) if format == "psd" else None
     if layout is not None and not layout.by_pillow:
         return decode_psd.composite(data, layout), (), False, header.color

@@ -1,24 +1,22 @@
 """The types that Pillow decodes: opened by one plugin, their frames made whole, brought to 8 bits.
 
-Of TIFF, ICO and their like the first, or the largest, picture is taken. Frames are asked for until
+Of an ICO the largest picture is taken. Frames are asked for until
 there are no more, or too many: what a file claims about their number is not believed.
 """
 
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator
-from typing import Any
 
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imagepipe.asset import Color
 from imagepipe.codecs import decode_boxes
 from imagepipe.codecs.decode_guard import corrupt, shielded
-from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, join, opaque, plain
+from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, opaque, plain
 from imagepipe.codecs.header import Header
-from imagepipe.errors import Corrupt, FormatNotAllowed, TooManyFrames, TooManyPixels
+from imagepipe.errors import Corrupt, TooManyFrames, TooManyPixels
 
 __all__ = ["DECODER_LIMIT", "PLUGINS", "frames", "metadata", "open_one", "peek", "still", "too_many_frames",
            "too_many_pixels"]
@@ -33,7 +31,7 @@ DECODER_LIMIT = 16_384 * 16_384
 _CHANNELS = {"1": "bilevel", "L": "gray", "LA": "gray", "I": "gray", "I;16": "gray", "I;16B": "gray", "I;16L": "gray",
              "F": "gray", "P": "palette", "PA": "palette", "CMYK": "cmyk", "LAB": "lab"}
 _MAX_PROFILE = 8_000_000  # bytes; a profile larger than a picture is none
-_PHOTOMETRIC, _BITS, _FORMAT, _SOFTWARE_ORIENTATION = 262, 258, 339, 274  # TIFF 6.0 tags
+_ORIENTATION = 274  # of EXIF
 _ALPHA_UNUSED = frozenset({"bmp", "tga"})  # where 32 bits a pixel often mean 24 and a byte of nothing
 
 
@@ -62,14 +60,11 @@ def peek(data: bytes, format: str) -> Header:
         width, height = decode_boxes.largest_size(data) if format == "avif" else (0, 0)
         if width * height > DECODER_LIMIT:
             raise too_many_pixels(width, height, 1, DECODER_LIMIT) from None
-        if (kind := _rare_kind(data, format)) is not None:
-            raise FormatNotAllowed(f"{kind} cannot be decoded here; save it with 8 bits a channel, as PNG or JPEG"
-                                   ) from None
         raise
     with opened as image:
         frames = int(getattr(image, "n_frames", 1)) if format == "avif" else 1  # of others it would be counted, slowly
         exif = image.getexif() if format == "avif" else {}
-        orientation = exif.get(_SOFTWARE_ORIENTATION, 1)
+        orientation = exif.get(_ORIENTATION, 1)
         transparent = "transparency" in image.info
         return Header(
             format=format, width=image.width, height=image.height, frames=frames,
@@ -82,9 +77,6 @@ def peek(data: bytes, format: str) -> Header:
 
 def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
     """Return the bits a channel of an opened picture; Pillow itself says it only for grey ones."""
-    bits = _tag(image, _BITS)
-    if isinstance(bits, tuple) and bits and isinstance(bits[0], int):
-        return bits[0]
     if image.format == "AVIF":
         return decode_boxes.pixel_depth(data)
     if image.format == "JPEG2000":
@@ -92,29 +84,6 @@ def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
     if image.format == "PPM" and image.tile and isinstance(args := image.tile[0].args, tuple):
         return 16 if any(isinstance(value, int) and value > 255 for value in args) else 8
     return {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
-
-
-def _rare_kind(data: bytes, format: str) -> str | None:
-    """Name the kind of a TIFF that Pillow has no decoder for; None where its header makes no sense."""
-    if format != "tiff":
-        return None
-    if data[:4] == b"MM\0+":
-        return "a BigTIFF of big-endian numbers"
-    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8] if data[2:3] not in b"+" else data[:16])
-    file = io.BytesIO(data)
-    file.seek(directory.next)
-    directory.load(file)
-    width, bits = directory.get(256), directory.get(_BITS)
-    if not isinstance(width, int) or not isinstance(bits, tuple) or bits[0] == 8:
-        return None
-    numbers = {2: " signed", 3: " floating-point"}.get(next(iter(directory.get(_FORMAT, (1,))), 1), "")
-    return f"a TIFF of {len(bits)} x {bits[0]}{numbers} bits (photometric {directory.get(_PHOTOMETRIC)})"
-
-
-def _tag(image: Image.Image, tag: int) -> Any:
-    """Return a tag of a TIFF, None where it is none or has none."""
-    tags = getattr(image, "tag_v2", None)
-    return tags.get(tag) if tags is not None else None
 
 
 def _color(image: Image.Image, data: bytes, format: str) -> Color:
@@ -137,8 +106,6 @@ def metadata(data: bytes, format: str) -> dict[str, bytes]:
 
 def _about(image: Image.Image, format: str) -> tuple[str, ...]:
     """Say in words what else there is in the file, which will not be taken."""
-    if format == "tiff" and getattr(image, "is_animated", False):
-        return ("it has several pages, the first is taken",)
     if format == "ico" and len(image.info.get("sizes", ())) > 1:
         return (f"it has {len(image.info['sizes'])} sizes, the largest is taken",)
     return ()
@@ -177,14 +144,10 @@ def frames(image: Image.Image, header: Header, max_frames: int, max_pixels: int)
 
 
 def still(data: bytes, header: Header, *, accept_damaged: bool = False) -> tuple[Image.Image, tuple[str, ...], bool]:
-    """Return the one picture of a file, what there is to say, and whether it is damaged.
-
-    A tag that turns a TIFF is applied by Pillow while it decodes.
-    """
+    """Return the one picture of a file, what there is to say, and whether it is damaged."""
     notes: tuple[str, ...] = ()
     damaged = False
     with open_one(data, header.format) as image:
-        low = _low_bytes(image)
         try:
             with shielded(f"this {header.format.upper()}", header.width * header.height):
                 image.load()
@@ -194,11 +157,6 @@ def still(data: bytes, header: Header, *, accept_damaged: bool = False) -> tuple
             image.tile = []  # what was decoded before the fault stands, and nothing more is tried
             notes, damaged = (f"damaged: {error}",), True
         result = _shallow(image)
-    if low and not damaged:
-        with open_one(data, header.format) as image:
-            image.tile = [_with_rawmode(tile, low) for tile in image.tile]
-            image.load()
-            result = join(result, plain(image))
     if header.format in _ALPHA_UNUSED and result.mode == "RGBA" and result.getchannel("A").getextrema() == (0, 0):
         result = result.convert("RGB")
     elif result.mode in ("RGBA", "LA") and opaque(result):
@@ -210,32 +168,9 @@ def still(data: bytes, header: Header, *, accept_damaged: bool = False) -> tuple
 def _shallow(image: Image.Image) -> Image.Image:
     """Return a loaded picture in 8 bits."""
     if image.mode.startswith("I;16"):
-        bits = _tag(image, _BITS)
-        depth = bits[0] if isinstance(bits, tuple) and bits and isinstance(bits[0], int) else 16
-        white_is_zero = _tag(image, _PHOTOMETRIC) == 0
-        return from_sixteen(image, (1 << min(16, max(1, depth))) - 1, inverted=white_is_zero)
+        return from_sixteen(image)
     if image.mode == "I":
         return from_sixteen(image) if image.format == "PPM" else from_integers(image)
     if image.mode == "F":
         return from_floats(image)
     return plain(image)
-
-
-def _low_bytes(image: ImageFile.ImageFile) -> str:
-    """Return the raw mode that gives the low bytes of a TIFF with 16 bits a channel, '' for all else.
-
-    Pillow reads the high bytes only; in the other byte order it reads the low ones.
-    """
-    rawmodes = {tile.args[0] for tile in image.tile if isinstance(tile.args, tuple)}
-    if image.format != "TIFF" or len(rawmodes) != 1:
-        return ""
-    rawmode = str(rawmodes.pop())
-    if not rawmode.startswith(("RGB;16", "RGBA;16", "CMYK;16")) or image.mode != rawmode.split(";")[0]:
-        return ""
-    order = rawmode[-1].replace("N", "L" if sys.byteorder == "little" else "B")
-    return rawmode[:-1] + ("B" if order == "L" else "L")
-
-
-def _with_rawmode(tile: Any, rawmode: str) -> Any:
-    """Return a tile that is to be read in another raw mode."""
-    return tile._replace(args=(rawmode, *tile.args[1:]))

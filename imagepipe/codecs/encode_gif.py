@@ -1,20 +1,22 @@
 """GIF: each frame only where it differs from the one before, with a palette of its own where it needs one.
 
 A frame whose changed part has no more than 256 colours is exact. Other frames get the 255 colours
-that serve them best (median cut), and error diffusion where flat patches would be seen otherwise.
+that serve them best, and error diffusion where flat patches would be seen otherwise. Where bytes
+count, all frames share one palette, of as few colours as are asked for.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import GifImagePlugin, Image, ImageStat
+from PIL import GifImagePlugin, Image
 
 from imagepipe.asset import Frame
+from imagepipe.codecs.encode_palette import VISIBLE, all_or_nothing, indexed_error, serving
 from imagepipe.codecs.encode_png import exact_palette
 
 __all__ = ["MAX_SIDE", "write_gif"]
@@ -23,7 +25,6 @@ __all__ = ["MAX_SIDE", "write_gif"]
 MAX_SIDE = 65_535
 
 _KEEP, _CLEAR = 1, 2  # what is done with a frame when its time is over (GIF89a, section 23)
-_VISIBLE = 2.0  # mean difference, of 255, above which errors are diffused: bands of a gradient are then 6 or more apart
 _LONGEST = 65_535 * 10  # milliseconds
 
 
@@ -36,14 +37,19 @@ class _Patch:
     transparent: int | None  #: The index that leaves what is below.
 
 
-def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -> bytes:
+def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256, together: bool = False) -> bytes:
     """Return the frames as a GIF with nothing but them, their times and `loop`, as in `Pixels`.
 
-    `colors` is how many a frame may have. Transparency is all or nothing in a GIF: half counts as opaque.
+    `colors` is how many a frame may have, or all frames `together`. Transparency is all or nothing
+    in a GIF: half counts as opaque.
     """
     width, height = frames[0].image.size
     clears = _uncovers(frames)
-    shared = _shared(frames, colors) if len(frames) == 1 or not clears else None
+    shared = _shared(frames, colors)
+    images = (all_or_nothing(frame.image) for frame in frames)
+    if shared is None and together:
+        palette = serving([frame.image for frame in frames], colors, with_hole=len(frames) > 1)
+        shared, images = palette.keys, palette.applied(images)
     flags = 0x70
     table = b""
     if shared is not None:
@@ -55,7 +61,7 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -
         out.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", repeats) + b"\0")
     times = _centiseconds([frame.duration for frame in frames])
     animated = len(frames) > 1
-    for patch, time in zip(_patches(frames, clears, shared, colors), times, strict=True):
+    for patch, time in zip(_patches(images, clears, shared, colors), times, strict=True):
         how: dict[str, Any] = {"duration": time, "include_color_table": shared is None}
         if animated:
             how["disposal"] = _CLEAR if clears else _KEEP
@@ -65,11 +71,10 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256) -
     return b"".join([*out, b";"])
 
 
-def _patches(frames: Sequence[Frame], clears: bool, shared: bytes | None, colors: int) -> Iterator[_Patch]:
+def _patches(images: Iterable[Image.Image], clears: bool, shared: bytes | None, colors: int) -> Iterator[_Patch]:
     before: Any = None
     started = False
-    for frame in frames:
-        now = _plain(frame.image)
+    for now in images:
         pixels = np.asarray(now).view("<u4")[..., 0]
         drawn = pixels != 0 if clears or before is None else pixels != before
         # the first frame covers all: where nothing is ever drawn, some viewers show a colour and not a hole
@@ -99,7 +104,7 @@ def _patch(part: Image.Image, at: tuple[int, int], shared: bytes | None, colors:
     opaque = part.convert("RGB")
     most = colors - 1 if has_holes else colors
     image = opaque.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    if _error(opaque, image) > _VISIBLE:
+    if indexed_error(opaque, image) > VISIBLE:
         image = opaque.quantize(palette=image, dither=Image.Dither.FLOYDSTEINBERG)
     if not has_holes:
         return _Patch(image, at, None)
@@ -124,7 +129,7 @@ def _shared(frames: Sequence[Frame], colors: int) -> bytes | None:
     """Return the colours of all frames as RGBA, transparent first; None where they are too many for one palette."""
     found: set[int] = set()
     for frame in frames:
-        counted = _plain(frame.image).getcolors(colors)
+        counted = all_or_nothing(frame.image).getcolors(colors)
         if counted is None:
             return None
         found |= {int.from_bytes(bytes(color), "little") for _, color in counted}  # type: ignore[arg-type]  # RGBA
@@ -144,25 +149,13 @@ def _color_table(shared: bytes) -> tuple[bytes, int]:
     return rgb.ljust(3 << bits, b"\0"), bits - 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Return the picture as RGBA in which pixels are opaque, or all zero."""
-    rgba = image.convert("RGBA")
-    low, _ = rgba.getchannel("A").getextrema()
-    if low == 255:
-        return rgba
-    pixels = np.array(rgba)
-    pixels[pixels[..., 3] < 128] = 0
-    pixels[..., 3][pixels[..., 3] >= 128] = 255
-    return Image.fromarray(pixels)
-
-
 def _uncovers(frames: Sequence[Frame]) -> bool:
     """Say whether a pixel that was opaque is transparent in the next frame: then frames have to be cleared away."""
     before: Any = None
     for frame in frames:
         opaque = None
         if frame.image.has_transparency_data or frame.image.mode in ("LA", "RGBA"):
-            opaque = np.asarray(_plain(frame.image).getchannel("A")) != 0
+            opaque = np.asarray(all_or_nothing(frame.image).getchannel("A")) != 0
             if before is not None and bool((before & ~opaque).any()):
                 return True
         before = np.ones((frame.image.height, frame.image.width), bool) if opaque is None else opaque
@@ -175,16 +168,6 @@ def _box(mask: Any) -> tuple[int, int, int, int]:
     if not len(rows):
         return (0, 0, 1, 1)
     return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-
-
-def _error(image: Image.Image, indexed: Image.Image) -> float:
-    """Return the mean difference, over a grid of pixels, between a picture and its version in a palette."""
-    from PIL import ImageChops
-
-    size = (min(image.width, 256), min(image.height, 256))
-    difference = ImageChops.difference(image.resize(size, Image.Resampling.NEAREST),
-                                       indexed.resize(size, Image.Resampling.NEAREST).convert("RGB"))
-    return sum(ImageStat.Stat(difference).mean) / 3
 
 
 def _centiseconds(durations: Sequence[int]) -> list[int]:

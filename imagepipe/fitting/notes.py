@@ -21,6 +21,8 @@ def notes(fitted: Fitted, facts: Facts, pixels: tuple[int, int], came: int | Non
     found = []
     if fitted.size != pixels:
         found.append(f"reduced from {pixels[0]} x {pixels[1]} to {fitted.size[0]} x {fitted.size[1]}")
+    if fitted.colors is not None:
+        found.append(f"reduced to {fitted.colors} colours")
     if fitted.format != facts.format:
         before = _NAMES.get(facts.format, facts.format.upper())
         found.append(f"{before} to {_NAMES[fitted.format]}" + (" without loss" if exact else ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from imagepipe.codecs.encode import DEFAULT_QUALITY, MAX_SIDE, upright
 from imagepipe.codecs.encode_png import is_opaque
 from imagepipe.codecs.webp import is_lossless
 from imagepipe.errors import CannotFit, ConfigurationError
+from imagepipe.fitting.colors import LEAST_COLORS, fit_colors, in_palette, least_unseen
 from imagepipe.fitting.curve import ENCODES
 from imagepipe.fitting.notes import notes
-from imagepipe.fitting.shrink import quality_size_at, resized, scaled, shrunk
+from imagepipe.fitting.shrink import lossless_size_at, quality_size_at, resized, scaled, shrunk
 from imagepipe.fitting.within import Fitted, Range, fit_lossless, fit_quality
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _BEST = 95  # ssimulacra2 of 92.6 in full chroma; 100 takes more than twice the bytes and shows nothing more
 _LEAST = 85  # for pictures whose pixels are new: made smaller, or never compressed before
 _AGAIN = 75  # for pictures that were compressed more strongly: a second time shows, unless it is milder
+_AS_IT_WAS = 40  # of a lossy WebP, whose quality nobody knows: in the bytes that it came in, it is about as good again
+_SHRUNK_COLORS = 64  # of a GIF that gets fewer pixels: a little above the least, as with qualities
 
 
 class Fitting:
@@ -45,7 +49,7 @@ class Fitting:
         self.pixels = self._sized(pixels, limits.edge(self.format))
         self.is_resized = self.pixels.size != self.received
         self.is_thinned = False  # frames were dropped
-        self.exact: dict[str, Fitted] = {}  # what became of it without loss, by type
+        self.exact: dict[tuple[str, bool], Fitted] = {}  # without loss, by type, and whether more effort was made
 
     def result(self) -> tuple[Asset, Facts]:
         """Return the asset with its data, and its facts. Raises `CannotFit`, and what decoding raises."""
@@ -87,93 +91,136 @@ class Fitting:
             return fitted
         fitted = self._smaller("jpeg", allowed)
         if fitted.data is None and self.limits.may_change_type:
-            smaller = self._smaller_lossless("png", fitted.bytes)
+            smaller = self._smaller_lossless("png")
             return smaller if smaller.data is not None else fitted
         return fitted
 
     def _as_png(self) -> Fitted:
-        exact = self._lossless("png", self._budget())
+        budget = self._budget()
+        exact = self._exact("png", budget)
         if exact.data is not None:
             return exact
         may_change = self.limits.may_change_type
-        webp_may = may_change and max(self.pixels.size) <= MAX_SIDE["webp"]
+        grows = budget < self.limits.max_bytes
+        if grows and self._is_new():
+            fewer = self._in_palette(budget)
+            if fewer.data is not None:
+                return fewer
         image = self.pixels.frames[0].image
         opaque = is_opaque(image)
-        if webp_may and (not opaque or image.getcolors(1024) is not None):
-            webp = self._lossless("webp", self._budget())
+        if may_change and (grows or not opaque or image.getcolors(1024) is not None):
+            webp = self._exact("webp", budget)
             if webp.data is not None:
                 return webp
-        if self._budget() < self.limits.max_bytes:  # rather larger than with a loss
-            larger = self._lossless("png", self.limits.max_bytes)
+        if grows:  # rather larger than with a loss
+            larger = self._smallest("png")
             if larger.data is not None:
                 return larger
         if not may_change:
-            return self._smaller_lossless("png", exact.bytes)
+            return self._smaller_lossless("png")
         format = "jpeg" if opaque and max(self.pixels.size) <= MAX_SIDE["jpeg"] else "webp"
         return self._lossy_or_smaller(format)
 
     def _as_webp(self) -> Fitted:
         if self._was_lossless():
-            fitted = self._lossless("webp", self.limits.max_bytes)
+            fitted = self._exact("webp", self._budget())
+            if fitted.data is None:
+                fitted = self._smallest("webp")
             if fitted.data is not None:
                 return fitted
         elif self._budget() < self.limits.max_bytes:  # not to grow; but rather larger than visibly worse
-            allowed = self._range()
-            fitted = self._lossy("webp", self._budget(), Range(min(allowed.high, _AGAIN), allowed.high), self.left - 1)
+            high = self._range().high
+            fitted = self._lossy("webp", self._budget(), Range(min(high, _AS_IT_WAS), high), self.left - 1)
             if fitted.data is not None:
                 return fitted
-            if self.limits.quality is None:
-                self.quality = _AGAIN
+            again = min(high, _AGAIN)
+            return self._lossy_or_smaller("webp", Range(min(self.limits.min_quality, again), again))
         return self._lossy_or_smaller("webp")
 
     def _as_gif(self) -> Fitted:
-        fitted = self._lossless("gif", self.limits.max_bytes)
-        if fitted.data is not None:
-            return fitted
-        return self._as_png() if self.limits.may_change_type else self._smaller_lossless("gif", fitted.bytes)
+        budget, may_change = self._budget(), self.limits.may_change_type
+        exact = self._lossless("gif", budget)
+        if exact.data is not None:
+            return exact
+        if budget < self.limits.max_bytes:
+            fitted = self._colors(budget, least_unseen(self.pixels), 2) if self._is_new() else exact
+            if fitted.data is None and may_change:
+                fitted = self._exact("webp", budget)
+            if fitted.data is None:  # rather larger than visibly worse
+                fitted = self._lossless("gif", self.limits.max_bytes)
+            if fitted.data is not None:
+                return fitted
+        if may_change:
+            return self._as_png() if len(self.pixels.frames) == 1 else self._moving_webp()
+        fitted = self._colors(self.limits.max_bytes, LEAST_COLORS, self.left - 1)
+        return fitted if fitted.data is not None else self._smaller_lossless("gif", _SHRUNK_COLORS)
 
     # -- animations ----------------------------------------------------------------------------
 
     def _animated(self) -> Fitted:
-        budget, may_change = self.limits.max_bytes, self.limits.may_change_type
+        frames, most = self.pixels.frames, self.limits.max_gif_frames
         if self.format == "jpeg":
-            self.pixels = replace(self.pixels, frames=self.pixels.frames[:1])
+            self.pixels = replace(self.pixels, frames=frames[:1])
             return self._as_jpeg()
-        too_many = self.format == "gif" and len(self.pixels.frames) > self.limits.max_gif_frames
-        if too_many and not may_change:
-            self.pixels = _thinned(self.pixels, self.limits.max_gif_frames)
+        if self.format == "gif" and len(frames) > most:
+            if self.limits.may_change_type:
+                return self._moving_webp()
+            self.pixels = _thinned(self.pixels, most)
             self.is_thinned = True
-            too_many = False
-        if not too_many:
-            if self.format == "webp" and not self._was_lossless():
-                return self._lossy_or_smaller("webp")
-            fitted = self._lossless(self.format, budget)
-            if fitted.data is not None:
-                return fitted
-            if not may_change:
-                return self._smaller_lossless(self.format, fitted.bytes)
-        return self._lossy_or_smaller("webp")
+        return {"gif": self._as_gif, "png": self._as_png, "webp": self._as_webp}[self.format]()
+
+    def _moving_webp(self) -> Fitted:
+        exact = self._lossless("webp", self.limits.max_bytes)
+        return exact if exact.data is not None else self._lossy_or_smaller("webp")
 
     # -- what they share -----------------------------------------------------------------------
 
-    def _lossless(self, format: str, budget: int) -> Fitted:
+    def _exact(self, format: str, budget: int) -> Fitted:
+        """Return the picture without loss, if that fits; with more effort where it would only be larger than before."""
+        fitted = self._lossless(format, budget)
+        if fitted.data is None and budget < self.limits.max_bytes and self.left > 1:
+            fitted = self._lossless(format, budget, hard=True)
+        return fitted
+
+    def _lossless(self, format: str, budget: int, *, hard: bool = False) -> Fitted:
         """Return the picture without loss, if that fits; what was encoded before is not encoded again."""
-        before = self.exact.get(format)
+        if max(self.pixels.size) > MAX_SIDE[format]:
+            return Fitted(None, format, self.pixels.size, math.inf)
+        before = self.exact.get((format, hard))
         if before is None or (before.data is None and before.bytes <= budget):
-            before = fit_lossless(self.pixels, format, self.limits.max_bytes)
-            self.exact[format] = before
+            before = fit_lossless(self.pixels, format, self.limits.max_bytes, hard=hard)
+            self.exact[format, hard] = before
             self.left -= before.encodes
         return before if len(before.data or b"") <= budget else replace(before, data=None)
+
+    def _smallest(self, format: str) -> Fitted:
+        """Return the smallest of what was made without loss, if that fits into the limit."""
+        return min((self.exact[format, hard] for hard in (False, True) if (format, hard) in self.exact),
+                   key=lambda fitted: fitted.bytes)
+
+    def _in_palette(self, budget: int) -> Fitted:
+        """Return a picture whose pixels are new as a PNG of 256 colours, where that is not seen and fits."""
+        pixels = in_palette(self.pixels)
+        if pixels is None:
+            return Fitted(None, "png", self.pixels.size, math.inf)
+        fitted = fit_lossless(pixels, "png", budget, hard=True)
+        self.left -= fitted.encodes
+        return replace(fitted, colors=256)
+
+    def _colors(self, budget: int, low: int, most: int) -> Fitted:
+        fitted = fit_colors(self.pixels, budget, low, max(1, most))
+        self.left -= fitted.encodes
+        return fitted
 
     def _lossy(self, format: str, budget: int, allowed: Range, most: int | None = None) -> Fitted:
         fitted = fit_quality(self.pixels, format, budget, allowed, max(1, self.left if most is None else most))
         self.left -= fitted.encodes
         return fitted
 
-    def _lossy_or_smaller(self, format: str) -> Fitted:
+    def _lossy_or_smaller(self, format: str, allowed: Range | None = None) -> Fitted:
         if max(self.pixels.size) > MAX_SIDE[format]:
             self.pixels = self._sized(self.pixels, MAX_SIDE[format])
-        allowed = self._range()
+        allowed = allowed or self._range()
         fitted = self._lossy(format, self.limits.max_bytes, allowed)
         return fitted if fitted.data is not None else self._smaller(format, allowed)
 
@@ -184,11 +231,12 @@ class Fitting:
         return shrunk(self.pixels, lambda smaller, most: fit_quality(smaller, format, budget, allowed, most),
                       quality_size_at(self.pixels, format, aim), budget, self.left, aim)
 
-    def _smaller_lossless(self, format: str, whole: float) -> Fitted:
-        """Return the picture with fewer pixels, without loss but for that; `whole` is what all of them take."""
+    def _smaller_lossless(self, format: str, colors: int | None = None) -> Fitted:
+        """Return the picture with fewer pixels, without loss but for that, and of `colors`."""
         budget = self.limits.max_bytes
-        return shrunk(self.pixels, lambda smaller, most: fit_lossless(smaller, format, budget),
-                      lambda factor: whole * factor ** 1.7, budget, self.left)
+        how = {} if colors is None else {"colors": colors, "together": True}
+        return shrunk(self.pixels, lambda smaller, most: fit_lossless(smaller, format, budget, colors=colors),
+                      lossless_size_at(self.pixels, format, **how), budget, self.left)
 
     def _range(self) -> Range:
         """Return which qualities are allowed."""
@@ -207,10 +255,14 @@ class Fitting:
 
     def _budget(self) -> int:
         """Return how many bytes there may be: no more than came in, where the type stays the same."""
-        received = self.asset.received
-        if received is None or self._came_format() != self.format or self.is_resized:
+        came = self._came_as()
+        if came is None or self._came_format() != self.format:
             return self.limits.max_bytes
-        return min(self.limits.max_bytes, received.size)
+        return min(self.limits.max_bytes, came)
+
+    def _is_new(self) -> bool:
+        """Say whether the pixels are others than those that came in."""
+        return self.is_resized or not self.asset.lossless
 
     def _came_format(self) -> str | None:
         """Return the type that came in."""
@@ -245,7 +297,8 @@ class Fitting:
 
     def _is_same(self, fitted: Fitted) -> bool:
         """Say whether the pixels are those that came in."""
-        if self.is_thinned or fitted.quality is not None or fitted.size != self.received or fitted.data is None:
+        has_lost = self.is_thinned or fitted.quality is not None or fitted.colors is not None
+        if has_lost or fitted.size != self.received or fitted.data is None:
             return False
         return fitted.format != "gif" or _gif_is_exact(fitted.data, self.pixels)
 

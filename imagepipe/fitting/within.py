@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL import Image
 from PIL.ImageFile import MAXBLOCK
@@ -20,8 +21,9 @@ from imagepipe.codecs.encode_jpeg import (
 )
 from imagepipe.codecs.sampling import STRIP, mosaic, strips
 from imagepipe.fitting.curve import ENCODES, Curve, Found, search
+from imagepipe.fitting.sample import Part, part_of
 
-__all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "overhead", "share_of", "smooth"]
+__all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "lossless_size", "overhead", "share_of", "smooth"]
 
 _WHOLE = 1 << 14  # pixels up to which a picture is its own sample: half of it would say little
 _LARGEST, _LEAST = 3 << 17, 1 << 17  # pixels of a sample: an eighth of the picture, but of a small one half
@@ -30,6 +32,8 @@ _GREY_HEADERS = 350
 _START = 1.5  # bytes that a strip of the sample takes more than it does where it was, for its first DC values
 _CODED = 1.06  # how much larger a JPEG is with the tables of the standard, roughly
 _SAMPLE_FRAMES = 10
+_PREDICTED = 1 << 19  # pixels from which on it is worth looking at a sample before encoding without loss
+_HOPELESS = 1.3  # how far over the budget a sample has to be for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Fitted:
     bytes: float  #: Of the data; else what the smallest allowed would roughly take.
     quality: float | None = None  #: None where there is no loss.
     encodes: int = 0  #: Of the whole picture.
+    colors: int | None = None  #: How many it was reduced to.
 
 
 def fit_quality(pixels: Pixels, format: str, budget: int, allowed: Range, most: int = ENCODES) -> Fitted:
@@ -67,28 +72,28 @@ def fit_quality(pixels: Pixels, format: str, budget: int, allowed: Range, most: 
     return Fitted(found.data, format, pixels.size, found.size, found.quality, found.encodes)
 
 
-def fit_lossless(pixels: Pixels, format: str, budget: int, *, hopeless: float = 1.3, colors: int = 256) -> Fitted:
-    """Return the picture as PNG, GIF or lossless WebP if that is within `budget` bytes.
+def fit_lossless(pixels: Pixels, format: str, budget: int, *, hard: bool = False, colors: int | None = None) -> Fitted:
+    """Return the picture as PNG, GIF or lossless WebP if that is within `budget` bytes; a GIF in so many colours.
 
-    It is not encoded where a sample of it takes `hopeless` times as much as it may.
+    It is not encoded where a sample of it is far too large.
     """
-    guess = _predicted(pixels, format)
-    if guess > budget * hopeless:
+    how: dict[str, Any] = {"lossless": True, "hard": hard}
+    if colors is not None:
+        how |= {"colors": colors, "together": True}
+    guess = lossless_size(part_of(pixels), format, **how) if _count(pixels) > _PREDICTED else 0
+    if guess > budget * _HOPELESS:
         return Fitted(None, format, pixels.size, guess)
-    data = encode(pixels, format, lossless=True, colors=colors)
-    return Fitted(data if len(data) <= budget else None, format, pixels.size, len(data), None, 1)
+    data = encode(pixels, format, **how)
+    return Fitted(data if len(data) <= budget else None, format, pixels.size, len(data), None, 1, colors)
 
 
-def _predicted(pixels: Pixels, format: str) -> float:
-    """Return roughly how many bytes the picture takes without loss; 0 where a sample would tell nothing."""
-    if len(pixels.frames) > 1:
-        return 0
-    image = pixels.frames[0].image
-    if image.width * image.height <= 1 << 19:
-        return 0
-    sample = mosaic(image, 1 << 17, (128, 128))
-    size = len(encode(replace(pixels, frames=(Frame(sample),), orientation=1), format, lossless=True))
-    return size * share_of(image, sample)
+def lossless_size(part: Part, format: str, **how: Any) -> float:
+    """Return roughly how many bytes a picture takes without loss, by a part of it."""
+    return part.judged(lambda piece: len(encode(piece, format, **how))) * part.share
+
+
+def _count(pixels: Pixels) -> int:
+    return pixels.size[0] * pixels.size[1] * len(pixels.frames)
 
 
 def share_of(image: Image.Image, sample: Image.Image) -> float:
