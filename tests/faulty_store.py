@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gzip
 import json
 import os
@@ -263,17 +264,20 @@ class FaultyStore:
             assert time.monotonic() < deadline, "a client that should be dead is still connected"
             time.sleep(0.001)
 
+    def kept(self) -> Any:
+        """Return all that the store holds, for `become`."""
+        with self.lock:
+            return copy.deepcopy((self.images, self.hidden, self.sent, self.bodies, self.next_id))
+
+    def become(self, kept: Any) -> None:
+        """Hold what this store, or another, held when it was `kept`."""
+        with self.lock:
+            self.images, self.hidden, self.sent, self.bodies, self.next_id = copy.deepcopy(kept)
+            self.requests.clear()
+
     def snapshot(self) -> Callable[[], None]:
         """Return a function that makes the store what it is now."""
-        with self.lock:
-            kept = copy.deepcopy((self.images, self.hidden, self.sent, self.bodies, self.next_id))
-
-        def restore() -> None:
-            with self.lock:
-                self.images, self.hidden, self.sent, self.bodies, self.next_id = copy.deepcopy(kept)
-                self.requests.clear()
-
-        return restore
+        return functools.partial(self.become, self.kept())
 
     @contextlib.contextmanager
     def failing(self, fault: Fault, at: int, *, onwards: bool = False) -> Iterator[None]:

@@ -185,13 +185,24 @@ def test_a_change_is_put_as_json():
 
 
 def test_a_deletion_of_what_is_gone_is_well():
-    store, server = client(204, (404, {"title": "no such image"}))
+    store, server = client(204, (404, {"title": "no such image"}), 204)
 
     store.delete(7, 5)
     store.delete(7, 5)
 
-    assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
-    assert store.usage() == {"DELETE": 2}
+    assert [request.method for request in server.requests] == ["DELETE", "DELETE", "GET"]
+    assert store.usage() == {"DELETE": 2, "GET": 1}
+
+
+@pytest.mark.parametrize("answer", [(200, {"data": {}}), 200, (404, {"title": "no such thing"}), 410])
+def test_a_deletion_that_is_not_answered_as_one_is_looked_up(answer):
+    store, server = client(answer, (200, listing(image(5), image(6))), answer, (200, listing(image(6))))
+
+    with pytest.raises(StoreBusy, match="did not delete image 5 of product 7"):
+        store.delete(7, 5)
+    store.delete(7, 5)
+
+    assert [request.method for request in server.requests] == ["DELETE", "GET", "DELETE", "GET"]
 
 
 def test_one_image_or_none():

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from imagepipe.errors import ExitCode
 from imagepipe.ledger import Ledger
 from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.stores.connection import Patience
+from imagepipe.testing import jpeg
 
 PACE = Pace(progress=0.25, total=0.8)
 TRIED: Counter[str] = Counter()  #: Runs in which a fault came true, of each kind.
@@ -93,6 +95,15 @@ class Shop:
         self.rows = seven_rows(self.folder)
         self.rows[4]["is_thumbnail"] = True
 
+    def change(self) -> None:
+        """Change three pictures, of which a duplicate still shows one; a text and an order alone; and the thumbnail."""
+        for number, name in enumerate("abf", 20):
+            (self.folder / f"{name}.jpg").write_bytes(jpeg(48, 36, seed=number))
+        self.rows[2]["description"] = "front"
+        self.rows[3]["sort_order"] = 9
+        self.rows[4].pop("is_thumbnail")
+        self.rows[3]["is_thumbnail"] = True
+
     def run(self, store: FaultyStore, ledger: Path | str, **options: Any) -> tuple[list[Outcome], Summary]:
         virtual = VirtualTime()
         with hurried(store.base_url, virtual, connections=2, pace=PACE, patience=Patience(attempts=4)) as client:
@@ -115,10 +126,10 @@ def check_report(shop: Shop, store: FaultyStore, outcomes: list[Outcome], summar
         if outcome.status is Status.UPLOADED:
             delivery = outcome.asset.delivery
             assert delivery and delivery.image_id in store.images[outcome.asset.target.product_id or 0]
-        else:
+        elif outcome.status is not Status.UPDATED:
             assert outcome.reason
     if summary.exit_code is ExitCode.OK:
-        assert set(statuses) <= {Status.UPLOADED, Status.SKIPPED}
+        assert set(statuses) <= {Status.UPLOADED, Status.UPDATED, Status.SKIPPED}
     elif summary.exit_code is ExitCode.SOME_FAILED:
         assert statuses[Status.FAILED] and not statuses[Status.PLANNED] or summary.extra["unfinished"]
     elif summary.exit_code is ExitCode.TRY_AGAIN:
@@ -132,34 +143,32 @@ def check_report(shop: Shop, store: FaultyStore, outcomes: list[Outcome], summar
 def check_store(shop: Shop, store: FaultyStore) -> None:
     """All pictures are there, each once; nothing was asked that a correct client does not ask."""
     for product in (1, 2):
+        rows = {row["image"]: row for row in shop.rows if row.get("product_id", 1) == product}
         # by what the names say of the source: where the first of two failed, the picture bears the other's name
-        wanted = [hashlib.sha256((shop.folder / row["image"]).read_bytes()).hexdigest()[:16] for row in shop.rows
-                  if row.get("product_id") == product]
+        wanted = {hashlib.sha256((shop.folder / name).read_bytes()).hexdigest()[:16]: row for name, row in rows.items()}
         held = [image["name"].split("-")[1] for image in store.images[product].values()]
         assert sorted(held) == sorted(wanted)
+        for image in store.images[product].values():
+            row = wanted[image["name"].split("-")[1]]
+            assert all(row.get(name) in (None, image[name]) for name in ("description", "sort_order", "is_thumbnail"))
         assert [image["is_thumbnail"] for image in store.images[product].values()].count(True) == 1
     assert not store.wrong
 
 
-@pytest.mark.parametrize("onwards", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_at_any_request(shop: Shop, fault: Fault, onwards: bool, tmp_path: Path,
-                                caplog: pytest.LogCaptureFixture, pytestconfig: pytest.Config) -> None:
-    caplog.set_level(logging.DEBUG, logger="imagepipe")
+def at_each(positions: Sequence[int], shop: Shop, fault: Fault, onwards: bool, folder: Path,
+            begin: Callable[[FaultyStore, Path], object]) -> int:
+    """Run with a fault at each of these requests, and again without; return how often it came true."""
     tried = 0
-    if pytestconfig.getoption("--slow"):
-        positions: Sequence[int] = range(1, 17)
-    else:  # every kind of request: SKUs, listing, first POST, reading it back, later POSTs, thumbnail
-        positions = (1, 3, 5, 8) if onwards else (1, 2, 3, 4, 5, 7, 9, 11, 12)
     for at in positions:
         with FaultyStore() as store:
-            ledger = tmp_path / f"ledger-{at}"
+            ledger = folder / f"ledger-{at}"
+            begin(store, ledger)
             with store.failing(fault, at, onwards=onwards):
                 outcomes, summary = shop.run(store, ledger)
                 reached = len(store.requests) >= at
             check_report(shop, store, outcomes, summary)
             if onwards and fault.permanent and reached:
-                assert summary.exit_code is not ExitCode.OK
+                assert summary.exit_code is not ExitCode.OK, at
 
             outcomes, summary = shop.run(store, ledger)
             check_report(shop, store, outcomes, summary)
@@ -167,12 +176,56 @@ def test_a_fault_at_any_request(shop: Shop, fault: Fault, onwards: bool, tmp_pat
             check_store(shop, store)
             with Ledger.open(ledger, writing=False) as book:
                 assert not book.open_operations("faulty@localhost")
-            for file in tmp_path.iterdir():
+            for file in folder.iterdir():
                 assert TOKEN.encode() not in file.read_bytes()
             tried += reached
     TRIED["from then on" if onwards else "once"] += tried
-    assert tried >= 4
+    return tried
+
+
+@pytest.mark.parametrize("onwards", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_at_any_request(shop: Shop, fault: Fault, onwards: bool, tmp_path: Path,
+                                caplog: pytest.LogCaptureFixture, pytestconfig: pytest.Config) -> None:
+    caplog.set_level(logging.DEBUG, logger="imagepipe")
+    if pytestconfig.getoption("--slow"):
+        positions: Sequence[int] = range(1, 17)
+    else:  # every kind of request: SKUs, listing, first POST, reading it back, later POSTs, what comes of the fault
+        positions = (1, 3, 5, 8) if onwards else (1, 2, 3, 4, 5, 7, 9, 11, 12)
+
+    assert at_each(positions, shop, fault, onwards, tmp_path, lambda store, ledger: None) >= 4
     assert TOKEN not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Callable[[FaultyStore, Path], object]]:
+    """A shop that has changed since it was uploaded, and what brings a store and a ledger to that state."""
+    shop, ledger = Shop(tmp_path_factory.mktemp("changed")), tmp_path_factory.mktemp("state") / "ledger"
+    with FaultyStore() as store:
+        shop.run(store, ledger)
+        kept = store.kept()
+    shop.change()
+
+    def begin(store: FaultyStore, copy: Path) -> None:
+        store.become(kept)
+        shutil.copy(ledger, copy)
+
+    return shop, begin
+
+
+@pytest.mark.parametrize("onwards", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_at_any_request_that_changes_what_is_there(
+        changed: tuple[Shop, Callable[[FaultyStore, Path], object]], fault: Fault, onwards: bool, tmp_path: Path,
+        pytestconfig: pytest.Config) -> None:
+    """Replacing, changing what is stated, deleting last."""
+    if fault.name == "a 204 for everything":
+        pytest.skip("it is how a deletion is answered: that nothing was deleted nobody can tell")
+    slow: bool = pytestconfig.getoption("--slow")
+    shop, begin = changed
+    positions: Sequence[int] = range(1, 21) if slow else (4, 11) if onwards else (3, 5, 8, 10, 12)
+
+    assert at_each(positions, shop, fault, onwards, tmp_path, begin) >= 2
 
 
 @pytest.fixture

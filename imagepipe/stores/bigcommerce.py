@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from imagepipe import __version__
 from imagepipe.answer import Answer, Nonsense, Secret
 from imagepipe.deadlines import Pace
-from imagepipe.errors import Ambiguous, ConfigurationError, Rejected
+from imagepipe.errors import Ambiguous, ConfigurationError, Rejected, StoreBusy
 from imagepipe.http import BaseTransport, Client, ClientTransport, Transport
 from imagepipe.plain import plain
 from imagepipe.proxies import is_loopback, proxy_for
@@ -217,9 +217,19 @@ class BigCommerce:
         return image
 
     def delete(self, product_id: int, image_id: int) -> None:
-        """Delete one image; one that is gone already is well. Raises `Rejected`, `StopRun`, `StoreBusy`."""
-        self._connection.repeat("DELETE", f"/catalog/products/{product_id}/images/{image_id}",
-                                lambda answer: self._expect(answer, 404, 410))
+        """Delete one image; one that is gone already is well.
+
+        Raises `Rejected`, `ProductNotFound`, `StopRun`, `StoreBusy`.
+        """
+
+        def parse(answer: Answer) -> bool:
+            self._expect(answer, 404, 410)
+            return answer.status == 204
+
+        done = self._connection.repeat("DELETE", f"/catalog/products/{product_id}/images/{image_id}", parse)
+        # 204 is how a deletion is answered; what else there is may come from something in between, and proves nothing
+        if not done and any(image.id == image_id for image in self.images(product_id)):
+            raise StoreBusy(f"the store did not delete image {image_id} of product {product_id}, which it still lists")
 
     def _expect(self, answer: Answer, *also: int) -> None:
         """Raise where an answer that is not to be repeated is neither a success nor one of `also`."""

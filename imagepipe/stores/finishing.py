@@ -93,7 +93,8 @@ class Finisher:
         for image in left_over:
             there = listed.get(image.image_id)
             if there is None:
-                ledger.gone(store, product.id, image.image_id, self.records.run)
+                if successors_are_there:  # else the listing is not to be trusted
+                    ledger.gone(store, product.id, image.image_id, self.records.run)
             elif not successors_are_there:
                 log.warning("image %d of product %d was replaced, but what replaced it is not listed; it stays",
                             image.image_id, product.id)
