@@ -485,7 +485,7 @@ def test_memory_is_asked_for_before_anything_is_decoded(monkeypatch):
 
 def test_kinds_that_no_decoder_here_takes_are_named():
     for data, format, words in ((psd(10, 10, depth=32), "psd", "32 bits a channel"),
-                                (tiff(t258=(3, 1, 64), t339=(3, 1, 3)), "tiff", "64 floating-point bits")):
+                                (tiff(t258=(3, 1, 24), t339=(3, 1, 3)), "tiff", "24 floating-point bits")):
         with pytest.raises(FormatNotAllowed, match=words):
             decode(data, format)
 
