@@ -10,10 +10,11 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from PIL import Image, ImageCms
 
-__all__ = ["MAX_PROFILE", "SAME", "is_broken_profile", "is_srgb_profile", "opened", "space_of"]
+__all__ = ["MAX_PROFILE", "SAME", "is_broken_profile", "is_srgb_profile", "opened", "space_of", "tag_of"]
 
 MAX_PROFILE = 4_000_000  #: Bytes; the largest honest profiles, of printers, have some 3 MB.
 SAME = 2  #: Steps of 255 by which a colour may move in a profile that counts as sRGB.
@@ -25,6 +26,7 @@ _MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}
 _SPACES = {"gray": "GRAY", "bilevel": "GRAY", "rgb": "RGB", "palette": "RGB", "cmyk": "CMYK", "ycck": "CMYK",
            "lab": "Lab"}
 
+_MOST_TAGS = 200
 _KEPT = 512  # verdicts; 33 bytes and a word each
 _verdicts: OrderedDict[bytes, str] = OrderedDict()
 _lock = threading.Lock()
@@ -33,7 +35,7 @@ _lock = threading.Lock()
 def is_srgb_profile(icc: bytes, channels: str | None = None) -> bool:
     """Return whether a picture with this profile is shown right by a viewer that assumes sRGB.
 
-    A lattice of colours is sent through the profile to sRGB, relative colorimetric: no channel of
+    A lattice of colours is sent through the profile to sRGB as a picture would be: no channel of
     any of them may move by more than `SAME` steps of 255, or, where another channel is far
     brighter, by one more for each 64 steps between the two (the curve is steep near 0, and a
     pure red of (255, 4, 0) looks like one of (255, 0, 0)). That takes in the many copies of sRGB with
@@ -61,6 +63,13 @@ def is_broken_profile(icc: bytes, channels: str | None = None) -> bool:
 def space_of(icc: bytes) -> str:
     """Return the space of the colours that a profile is for, as its header says: `RGB`, `GRAY`, `CMYK`, …."""
     return icc[16:20].decode("latin-1").rstrip()
+
+
+def tag_of(icc: bytes, name: bytes) -> bytes | None:
+    """Return the content of a tag, from its type on; None where there is none, or nothing sensible at all."""
+    if not _plausible(icc):
+        return None
+    return next((icc[start:start + length] for tag, start, length in _table(icc) if tag == name), None)
 
 
 def opened(icc: bytes) -> ImageCms.ImageCmsProfile:
@@ -93,11 +102,16 @@ def _plausible(icc: bytes) -> bool:
     if icc[12:16] not in _CLASSES or icc[16:20] not in _MODES:
         return False
     tags = int.from_bytes(icc[128:132], "big")
-    if not 0 < tags <= 200 or 132 + 12 * tags > size:
+    if not 0 < tags <= _MOST_TAGS or 132 + 12 * tags > size:
         return False
-    starts = range(132, 132 + 12 * tags, 12)
-    return all(int.from_bytes(icc[at + 4:at + 8], "big") + int.from_bytes(icc[at + 8:at + 12], "big") <= size
-               for at in starts)
+    return all(start + length <= size for _, start, length in _table(icc))
+
+
+def _table(icc: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, place and length of each tag that the table names."""
+    tags = min(_MOST_TAGS, int.from_bytes(icc[128:132], "big"))
+    for at in range(132, min(132 + 12 * tags, len(icc) - 11), 12):
+        yield icc[at:at + 4], int.from_bytes(icc[at + 4:at + 8], "big"), int.from_bytes(icc[at + 8:at + 12], "big")
 
 
 def _judge(icc: bytes) -> str:
@@ -108,7 +122,8 @@ def _judge(icc: bytes) -> str:
         # themselves, not through a table made of them: this is a handful of colours.
         transform = ImageCms.buildTransform(
             opened(icc), ImageCms.createProfile("sRGB"), mode, "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.NOOPTIMIZE)
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.NOOPTIMIZE | ImageCms.Flags.BLACKPOINTCOMPENSATION)  # as pictures are converted
         after = transform.apply(before)
     except Exception:  # noqa: BLE001 - what a hostile profile makes a library raise is no promise of theirs
         return "broken"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagepipe.asset import Color
 from imagepipe.color.build import Curve, gray_profile, matrix_profile
-from imagepipe.color.profiles import is_srgb_profile
+from imagepipe.color.profiles import is_srgb_profile, space_of, tag_of
 
 __all__ = ["SRGB", "Space", "is_srgb", "profile_of", "stated"]
 
@@ -70,8 +70,13 @@ def is_srgb(color: Color, channels: str) -> bool:
 
 
 def stated(color: Color) -> Space | None:
-    """Return the space that counts where it is stated in numbers, None where the profile counts, or nothing."""
+    """Return the space that counts where it is stated in numbers, None where the profile counts, or nothing.
+
+    A profile that itself says with such numbers that it is of PQ or HLG counts as numbers: its tables can only clip.
+    """
     space = _of_code_points(color.cicp) if color.cicp is not None else None
+    if space is None and color.icc is not None:
+        space = _high_of_profile(color.icc)
     if space is not None or color.icc is not None:
         return space
     return _of_gamma(color.gamma, color.chromaticities)
@@ -103,6 +108,16 @@ def _of_code_points(cicp: tuple[int, int, int, int]) -> Space | None:
     narrow = matrix == 0 and not full
     name = _NAMES.get(primaries, f"colour primaries {primaries}" if primaries != 1 else f"transfer {transfer}")
     return Space(_PRIMARIES.get(primaries, _BT709), _EXPONENTS.get(transfer), _HIGH.get(transfer, ""), narrow, name)
+
+
+def _high_of_profile(icc: bytes) -> Space | None:
+    """Return the space that the cicp tag of an RGB profile names (ICC.1:2022, 9.2.17), if of high dynamic range."""
+    tag = tag_of(icc, b"cicp")
+    if tag is None or len(tag) != 12 or tag[:4] != b"cicp" or space_of(icc) != "RGB":
+        return None
+    primaries, transfer, matrix, full = tag[8:]
+    space = _of_code_points((primaries, transfer, matrix, full))
+    return space if space is not None and space.high else None
 
 
 def _of_gamma(gamma: float | None, points: tuple[float, ...] | None) -> Space | None:
