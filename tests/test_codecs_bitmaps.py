@@ -84,6 +84,13 @@ def test_damaged_xbm_is_accepted_on_request():
     assert xbm.decode(X11.replace(b", 0x3", b""), accept_damaged=True).size == (10, 2)
 
 
+@pytest.mark.parametrize("name", [b"foo-ref", b"x/y.z", "Bär".encode(), b"a" * 190])
+def test_xbm_of_any_name(name):
+    data = b"#define %b_width 2\n#define %b_height 1\nstatic char %b_bits[] = { 0x01 };" % (name, name, name)
+
+    assert xbm.decode(data).tobytes() == b"\x40"
+
+
 def test_numbers_run_together_are_no_trap():
     with pytest.raises(Corrupt):
         xbm.decode(X11.replace(b"0x01,0x00", b"1" * 2_000_000))

@@ -103,6 +103,10 @@ def test_brands_of_heif(brand, compatible, format):
     (bytes(range(128, 256)) * 4, "data that is no known kind of picture"),
     (b"gimp xcf v011\0", "a GIMP picture (XCF)"),
     (b"\0\0\2\0\1\0\x20\x20\0\0" + bytes(40), "a mouse pointer"),
+    (encoded("PNG").replace(b"\r\n", b"\n", 1), "a damaged PNG"),
+    (encoded("PNG").replace(b"\n\x1a\n", b"\r\n\x1a\r\n", 1), "a damaged PNG"),
+    (b"\t" + encoded("PNG")[1:], "a damaged PNG"),
+    (encoded("BMP")[14:], "a bitmap of Windows without its file header (DIB)"),
 ])
 def test_what_is_no_picture_is_named_and_has_a_hint(data, words):
     kind = sniff.identify(data, "IMG_1.jpg")

@@ -16,6 +16,7 @@ _HEAD = 4_096
 
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _AVIF = frozenset({b"avif", b"avis"})
+_DEPTHS = frozenset(bytes((depth, 0)) for depth in (1, 4, 8, 16, 24, 32))
 _ISO_FILMS = {b"qt  ": "a film (QuickTime)", b"3gp": "a film (3GP)", b"M4A ": "sound (M4A)", b"M4V ": "a film (MP4)"}
 _OFFICE = ((b"word/", "a Word document"), (b"xl/", "an Excel document"), (b"ppt/", "a PowerPoint document"),
            (b"mimetypeapplication/vnd.oasis", "an OpenDocument file"), (b"mimetypeapplication/epub", "an e-book"),
@@ -130,6 +131,11 @@ def _plain(head: bytes) -> Kind | None:
             return Kind("ico", "an icon", "")
     if head[:4] == b"\0\0\2\0" and len(head) >= 22 and 0 < head[4] < 100 and not head[5] and not head[9]:
         return Kind(None, "a mouse pointer", CONVERT)
+    if head[1:4] == b"PNG" or b"IHDR" in head[8:24]:
+        return Kind(None, "a damaged PNG", "its first bytes were changed, as a transfer does that takes it for text; "
+                    + BROKEN)
+    if head[:4] == b"\x28\0\0\0" and head[12:14] == b"\1\0" and head[14:16] in _DEPTHS and head[17:20] == bytes(3):
+        return Kind(None, "a bitmap of Windows without its file header (DIB)", CONVERT)
     if head[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
         return Kind(None, "sound (MP3)", "give a picture instead")
     if head[:1] == b"G" and len(head) > 188 and head[188] == 0x47:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 MAX_EDGE = 65_535
 _LOOKED_AT = 4_096  # bytes: the header, with comments of programs in front
 
-_DEFINE = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+(?:[A-Za-z0-9_.]{0,200}_)?(width|height)[ \t]+([0-9]{1,5})[ \t\r]*$",
+_DEFINE = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+(?:\S{0,200}_)?(width|height)[ \t]+([0-9]{1,5})[ \t\r]*$",
                      re.MULTILINE)
-_START = re.compile(rb"static[ \t]+(?:const[ \t]+)?(?:unsigned[ \t]+)?(char|short)[ \t]+(?:[A-Za-z0-9_.]{0,200}_)?bits"
+_START = re.compile(rb"static[ \t]+(?:const[ \t]+)?(?:unsigned[ \t]+)?(char|short)[ \t]+(?:\S{0,200}_)?bits"
                     rb"[ \t]*\[[ \t0-9]{0,20}\][ \t\r\n]*=[ \t\r\n]*\{")
 _NUMBER = re.compile(rb"[ \t\r\n]*(?:0[xX]([0-9a-fA-F]{1,4})|([0-9]{1,5}))[ \t\r\n]*[,}]")
 
