@@ -88,7 +88,39 @@ def _curve(curve: Curve) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">LH", 1, round(curve * 256))
 
 
-def assembled(space: bytes, connection: bytes, tags: dict[bytes, bytes], name: str, kind: bytes = b"mntr") -> bytes:
+def rgb_table_profile(to_lab: Callable[[np.ndarray], np.ndarray], steps: int = 33, name: str = "a table") -> bytes:
+    """A profile of a display by a table (mft2): `to_lab` takes rows of encoded red, green, blue, 0 to 1."""
+    grid = np.array(list(product(np.linspace(0, 1, steps), repeat=3)))
+    lab = to_lab(grid) * np.array([652.8, 256, 256]) + np.array([0, 32768, 32768])
+    head = b"mft2\0\0\0\0" + bytes((3, 3, steps, 0)) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + struct.pack(">2H", 2, 2)
+    straight = struct.pack(">2H", 0, 65535) * 3
+    table = head + straight + np.clip(np.rint(lab), 0, 65535).astype(">u2").tobytes() + straight
+    return assembled(b"RGB ", b"Lab ", {b"A2B0": table, b"A2B1": table}, name)
+
+
+def parametric(kind: int, *values: float) -> bytes:
+    """A parametricCurveType (ICC.1:2022, 10.18)."""
+    return b"para\0\0\0\0" + struct.pack(">2H", kind, 0) + _fixed(*values)
+
+
+def points_of(values: Sequence[float]) -> bytes:
+    """A curveType of points, 0 to 1 (10.6); none is a straight line."""
+    return b"curv\0\0\0\0" + struct.pack(f">L{len(values)}H", len(values), *(round(v * 65535) for v in values))
+
+
+def colorants(points: Points) -> dict[bytes, bytes]:
+    """The tags of the primaries."""
+    columns = zip((b"rXYZ", b"gXYZ", b"bXYZ"), adapted(points).T, strict=True)
+    return {name: _xyz(column) for name, column in columns}
+
+
+def white(*values: float) -> bytes:
+    """An XYZType."""
+    return _xyz(values)
+
+
+def assembled(space: bytes, connection: bytes, tags: dict[bytes, bytes], name: str, kind: bytes = b"mntr",
+              version: int = 0x02400000) -> bytes:
     """A profile of tags, with its header."""
     words = name.encode("latin-1") + b"\0"
     tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">L", len(words)) + words + bytes(78),
@@ -98,5 +130,5 @@ def assembled(space: bytes, connection: bytes, tags: dict[bytes, bytes], name: s
         table += tag + struct.pack(">2L", 128 + 4 + 12 * len(tags) + len(body), len(value))
         body += value + bytes(-len(value) % 4)
     size = 128 + len(table) + len(body)
-    header = struct.pack(">L4sL4s4s4s12x4s28x", size, b"test", 0x02400000, kind, space, connection, b"acsp")
+    header = struct.pack(">L4sL4s4s4s12x4s28x", size, b"test", version, kind, space, connection, b"acsp")
     return (header + _fixed(0.9642, 1, 0.8249)).ljust(128, b"\0") + table + body

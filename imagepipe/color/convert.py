@@ -12,7 +12,9 @@ from imagepipe.asset import Color
 from imagepipe.color.build import gray_profile, matrix_profile
 from imagepipe.color.hdr import toned
 from imagepipe.color.inks import default_cmyk
+from imagepipe.color.planes import mapped
 from imagepipe.color.profiles import is_broken_profile, opened
+from imagepipe.color.shaper import shaper
 from imagepipe.color.space import Space, is_srgb, stated
 
 __all__ = ["to_srgb"]
@@ -97,6 +99,9 @@ def _from_space(image: Image.Image, space: Space) -> tuple[Image.Image, str]:
 def _converted(image: Image.Image, icc: bytes) -> Image.Image:
     """Return a grey or RGB picture sent through a profile for it."""
     if image.mode not in ("L", "LA"):
+        way = shaper(icc)
+        if way is not None and way.black > 0:
+            return mapped(image, way.light(256), way.matrix, black=way.black)
         return _through(image, icc, image.mode)
     greys = Image.frombytes("L", (256, 1), bytes(range(256)))
     table = list(_through(greys, icc, "RGB").getchannel("G").tobytes())
@@ -131,7 +136,8 @@ def _transform(icc: bytes, mode: str, *, exact: bool) -> ImageCms.ImageCmsTransf
 def _built(icc: bytes, mode: str, exact: bool) -> ImageCms.ImageCmsTransform:
     """Build the way from a profile, which `profiles` has found usable, to sRGB."""
     source = opened(icc) if icc else ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION)
+    # A white that is not the profile's would be made white, and its neighbours bent towards it.
+    flags = int(ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOWHITEONWHITEFIXUP)
     if mode == "L":  # 256 values, of which littleCMS would make a curve that is coarse in the dark
         flags |= int(ImageCms.Flags.NOOPTIMIZE)
     elif not source.profile.is_matrix_shaper:

@@ -20,12 +20,13 @@ _CODES = 65536  # steps of light
 _BAND = 1 << 16  # pixels worked on at a time: what fits the processor's cache
 
 
-def mapped(image: Image.Image, curves: Sequence[Any], matrix: Matrix, *, fine: Image.Image | None = None,
-           between: Callable[[Any], None] | None = None) -> Image.Image:
+def mapped(image: Image.Image, curves: Sequence[Any], matrix: Matrix, *, black: float = 0.0,
+           fine: Image.Image | None = None, between: Callable[[Any], None] | None = None) -> Image.Image:
     """Return an `RGB` or `RGBA` picture sent through curves and a matrix to linear sRGB, encoded. Alpha stays.
 
     `curves` hold for each channel the linear value of every code: 256 of them, 65,536 where there is
     `fine` (as in `Frame`). `between` may change the linear values, an array of three rows, in place.
+    Light of `black` becomes none, and white stays white.
     """
     import numpy as np
 
@@ -33,6 +34,8 @@ def mapped(image: Image.Image, curves: Sequence[Any], matrix: Matrix, *, fine: I
     rows = max(1, _BAND // image.width)
     planes, sums = (np.empty((3, rows * image.width), np.float32) for _ in range(2))
     products = np.empty(rows * image.width, np.float32)
+    scaled = np.array(matrix, np.float32) * np.float32((_CODES - 1) / (1 - black))
+    lift = np.float32((_CODES - 1) * black / (1 - black))
     for top in range(0, image.height, rows):
         box = (0, top, image.width, min(image.height, top + rows))
         band = np.array(image.crop(box))
@@ -44,11 +47,13 @@ def mapped(image: Image.Image, curves: Sequence[Any], matrix: Matrix, *, fine: I
             np.take(curve, indices, out=linear[channel], mode="clip")  # "raise" would copy
         if between is not None:
             between(linear)
-        for row, channels in enumerate(matrix):  # BLAS would start its threads for this, and wait for them
-            np.multiply(linear[0], np.float32(channels[0] * (_CODES - 1)), out=light[row])
+        for row, channels in enumerate(scaled):  # BLAS would start its threads for this, and wait for them
+            np.multiply(linear[0], channels[0], out=light[row])
             for channel in (1, 2):
-                np.multiply(linear[channel], np.float32(channels[channel] * (_CODES - 1)), out=scratch)
+                np.multiply(linear[channel], channels[channel], out=scratch)
                 light[row] += scratch
+            if black:
+                light[row] -= lift
         np.clip(light, 0, _CODES - 1, out=light)
         for channel, steps in enumerate(light.astype(np.uint16)):
             codes[:, channel] = np.take(_encoding(), steps, mode="clip")
