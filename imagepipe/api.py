@@ -25,6 +25,7 @@ from imagepipe.pipeline import Pipeline, Stage
 from imagepipe.runner import run
 from imagepipe.shaping import Shaping, shaped, take_shaping
 from imagepipe.stores import Store
+from imagepipe.stores.survey import Survey
 
 log = logging.getLogger("imagepipe")
 
@@ -189,6 +190,7 @@ def upload(
     redo: bool = False,
     repair: bool = False,
     prune: bool | Callable[[Sequence[Place]], bool] = False,
+    seen: Survey | None = None,
     planning: bool = False,
     connections: int = 4,
     executor: Executor | None = None,
@@ -216,7 +218,8 @@ def upload(
     `prune` deletes, at the end, the images of places that have gone from the source, among the
     products that it names; given a function, that is shown them first and says whether to. A run
     that was stopped or closed early, in which an input failed, or that took only some of the
-    products (`only`, `limit_products`), prunes nothing.
+    products (`only`, `limit_products`), prunes nothing. `seen` is what `survey` returned for the
+    same job: its requests are not made twice.
 
     Nothing is sent before the run is iterated. Raises `ConfigurationError` and `LedgerError` here,
     at once; what goes wrong with a picture is in its outcome.
@@ -236,7 +239,7 @@ def upload(
         run_id = None if planning else book.begin_run(store.identity, command=command, settings=settings)
         uploader = Upload(store, book, run_id or "", existing=existing, on_change=on_change, max_delete=max_delete,
                           by_url=by_url, checksum=checksum, redo=redo, repair=repair, planning=planning,
-                          settings=settings, **(upload_options or {}))
+                          settings=settings, seen=seen, **(upload_options or {}))
         pipeline = prepared + (Dedupe(similar), uploader)
         if executor is None:
             executor = stack.enter_context(_workers(jobs, memory, picture_timeout))
@@ -281,6 +284,33 @@ def upload(
             uploader.prune(gone)
 
     return Run(outcomes, stop=stop, run_id=run_id, planning=planning, on_outcome=write_down, on_end=end)
+
+
+def survey(
+    assets: Sequence[Asset],
+    store: Store,
+    *,
+    ledger: Ledger | str | os.PathLike[str] | None = None,
+    shaping: Shaping | None = None,
+    existing: Literal["add", "skip"] = "add",
+    checksum: bool = False,
+    redo: bool = False,
+    by_url: bool = False,
+    whole: bool = True,
+) -> Survey:
+    """Say, before an upload of `assets`, which of the products that it sends to hold images that are not ours.
+
+    `assets` are what `inputs.assets_from` yields; `whole` says that they are all of the job.
+    Give the result to `upload` as `seen`. Changes nothing. Where the store cannot be asked,
+    `stopped` of the result says why. Raises `LedgerError`.
+    """
+    from imagepipe.stages import Upload
+
+    pipeline = (shaping or Shaping()).pipeline()
+    settings = repr(_checked_only(pipeline) if by_url else pipeline)
+    with _ledger(ledger, store, writing=False) as book:
+        return Upload(store, book, existing=existing, checksum=checksum, redo=redo, settings=settings,
+                      planning=True).survey(assets, whole=whole)
 
 
 def recover(source: Source, store: Store, *, ledger: str | os.PathLike[str], command: str = "",
@@ -437,4 +467,4 @@ def _workers(jobs: int | None, memory: int | None, picture_timeout: float) -> co
     return Workers(jobs, wall_seconds=picture_timeout, memory_budget=memory)
 
 
-__all__ = ["Run", "Shaping", "plan", "prepare", "prepare_to", "upload"]
+__all__ = ["Run", "Shaping", "Survey", "plan", "prepare", "prepare_to", "survey", "upload"]

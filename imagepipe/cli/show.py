@@ -198,8 +198,9 @@ def remarks(summary: Summary) -> Iterator[str]:
     elif summary.stopped:
         yield f"Stopped early: {summary.stopped}"
     if others := extra.get("products_with_other_images"):
+        alone = "; nothing was sent to " + ("it" if others == 1 else "them") if extra.get("existing") == "skip" else ""
         yield (f"{others:,} product{' already holds' if others == 1 else 's already hold'} images that are not ours; "
-               "they stay as they are.")
+               f"they stay as they are{alone}.")
     for text in extra.get("surplus", ()):
         yield f"Note: {text}."
     for text in extra.get("unfinished", ()):

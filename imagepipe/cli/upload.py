@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,13 @@ from imagepipe.cli.settings import (
 )
 from imagepipe.errors import ConfigurationError, ExitCode
 
+if TYPE_CHECKING:
+    from imagepipe.api import Shaping, Survey
+    from imagepipe.stores import Store
+
+LOOKED_AT = 10_000  #: Rows whose products are looked at before the question.
+PRODUCTS_LOOKED_AT = 1_000  #: Products likewise: twenty requests, and ten for their SKUs.
+
 
 @click.command("upload", cls=Sectioned, short_help="Put pictures into a store, each exactly once.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
@@ -54,8 +61,9 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
     with ExitStack() as stack:
         reports = reports_of(stack, options["reports"])
         store, ledger, where = open_store(stack, options)
-        total = _ask(sources, where, options)
-        run = api.upload(list(sources), store, ledger=ledger, shaping=shaping_of(options), command=command_line(),
+        shaping = shaping_of(options)
+        total, seen = _ask(sources, store, ledger, shaping, where, options)
+        run = api.upload(list(sources), store, ledger=ledger, shaping=shaping, command=command_line(), seen=seen,
                          prune=_pruning(options), **reading(options), **sending(options), **running(options))
         if ledger != "none" and not options["quiet"]:
             click.echo(f"Ledger: {ledger or api.default_ledger(store.identity)}", err=True)
@@ -85,8 +93,14 @@ def _pruning(options: dict[str, Any]) -> Any:
     return sure if options["prune"] else False
 
 
-def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int | None:
-    """Say in one line what will be done, and ask on a terminal; return how many rows there are, where that is known."""
+def _ask(sources: tuple[str, ...], store: Store, ledger: str | None, shaping: Shaping, where: str,
+         options: dict[str, Any]) -> tuple[int | None, Survey | None]:
+    """Say what will be done, and ask on a terminal.
+
+    Return how many rows there are, and what was seen of their products: None where that is not
+    known, as of standard input.
+    """
+    from imagepipe import api
     from imagepipe.asset import Asset
     from imagepipe.cli.show import counted
     from imagepipe.inputs import assets_from
@@ -94,25 +108,36 @@ def _ask(sources: tuple[str, ...], where: str, options: dict[str, Any]) -> int |
     from imagepipe.plain import plain
 
     if "-" in sources:
-        return None
+        return None, None
     total, pictures, bad, products = 0, 0, 0, set()
+    first: list[Asset] = []
+    whole = True
     for item in assets_from(list(sources), needs_product=True, **reading(options)):
         total += 1
         if isinstance(item, Asset) and product_of(item) is not None:
             pictures += 1
             products.add(product_of(item))
+            if len(first) < LOOKED_AT and len(products) <= PRODUCTS_LOOKED_AT:
+                first.append(item)
+            else:
+                whole = False
         else:
             bad += isinstance(item, Asset) or item.failed
     if options["only"] and not products:
         raise ConfigurationError(f"--only {options['only']}: the source has no picture of such a product; these are "
                                  "its SKUs or product ids, with commas between them")
-    if options["quiet"] or options["as_json"]:
-        return total
-    others = ("other images there stay" if options["existing"] == "add" else
-              "products that hold other images are left alone")
+    if options["quiet"]:
+        return total, None
+    seen = api.survey(first, store, ledger=ledger, shaping=shaping, whole=whole,
+                      **{name: options[name] for name in ("existing", "checksum", "redo", "by_url")})
+    if options["as_json"]:
+        if seen.with_others:
+            click.echo(wrapped(str(seen)), err=True)
+        return total, seen
     unusable = f"; {bad:,} more cannot be used" if bad else ""
     what = f"{counted(pictures, 'picture')} of {counted(len(products), 'product')}"
-    click.echo(wrapped(plain(f"Upload {what} to {where}; {others}{unusable}.")), err=True)
-    if pictures and sys.stdin.isatty() and sys.stderr.isatty() and not options["yes"] and not options["sandbox"]:
+    click.echo(wrapped(plain(f"Upload {what} to {where}{unusable}. {seen}")), err=True)
+    asked = sys.stdin.isatty() and sys.stderr.isatty() and not options["yes"] and not options["sandbox"]
+    if pictures and asked and seen.stopped is None:
         click.confirm("Go on?", abort=True, err=True)
-    return total
+    return total, seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from imagepipe.errors import (
     Rejected,
     Skip,
     SourceError,
+    StopRun,
     Uncertain,
 )
 from imagepipe.ledger import Image, Ledger, Place
@@ -31,7 +33,11 @@ from imagepipe.stores.products import Product, Products, no_such_product
 from imagepipe.stores.records import Records, without_secrets
 from imagepipe.stores.settle import WAITS, Request, Settler
 from imagepipe.stores.statements import Statements, differences, stated_changes
+from imagepipe.stores.survey import Survey
 
+log = logging.getLogger("imagepipe")
+
+BATCH = 250  #: Assets that are looked at together: five full requests of 50 products.
 MAX_IMAGES = 1000  #: A product holds no more (https://developer.bigcommerce.com, "Create a product image").
 
 
@@ -41,7 +47,7 @@ class _State:
     def __init__(self, upload: Upload) -> None:
         self.surplus: list[str] = []  # a sentence for each picture that a product holds more than once
         self.records = Records(upload.ledger, upload.store.identity, upload.run, upload.settings, upload.sleep)
-        self.products = Products(upload.store, upload.ledger, upload.run)
+        self.products = Products(upload.store, upload.ledger, upload.run, upload.seen)
         self.settler = Settler(self.products, upload.sleep, upload.waits)
         self.poster = Poster(upload.store, self.records, self.products, self.settler, upload.attempts, upload.waits,
                              upload.sleep, self.surplus)
@@ -49,6 +55,7 @@ class _State:
         self.statements = Statements(self.products, self.records)
         self.finisher = Finisher(upload.store, self.records, self.products, upload.max_delete)
         self.settled = False
+        self.told = upload.seen is not None or upload.planning or upload.recording  # of what the products hold
         self.other_settings = 0
 
 
@@ -82,6 +89,7 @@ class Upload:
     attempts: int = 4  #: POSTs of one picture, each after the one before was proved absent.
     waits: Sequence[float] = field(default=WAITS, repr=False)  #: Seconds before each look at a listing.
     sleep: Callable[[float], object] = field(default=time.sleep, repr=False, compare=False)
+    seen: Survey | None = field(default=None, repr=False, compare=False)  #: What was seen of the products just before.
     _state: _State = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,18 +102,49 @@ class Upload:
 
     def admit(self, assets: Sequence[Asset], /) -> list[Asset | Outcome]:
         """Find each row's product, list the products, and decide what is known to be unchanged."""
-        self._state.records.check()
-        state, products = self._state, self._state.products
+        state = self._state
+        state.records.check()
         if not state.settled:
+            if self.seen is not None and self.seen.stopped is not None and self.seen.is_fresh:
+                raise self.seen.stopped
             if not self.planning:
                 state.settler.settle_open()
             state.settled = True
+        admitted = self._admitted(assets, self._etags)
+        if not state.told:
+            state.told = True
+            before = state.products.survey(self.existing, len(state.admission.had_images), whole=False, stopped=None)
+            if before.with_others:
+                log.warning("%s", before)
+        return admitted
+
+    def survey(self, assets: Sequence[Asset], *, whole: bool = True) -> Survey:
+        """Look at the products that assets would be sent to, as their admission would; decide nothing.
+
+        What was seen spares the run that is given it, as `seen`, the same requests. `whole` says
+        that these are all the assets of a job.
+        """
+        stopped = None
+        try:
+            for start in range(0, len(assets), BATCH):
+                self._admitted(assets[start:start + BATCH], self._known_etags)
+        except StopRun as error:
+            stopped = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run meets it again, and says for which picture
+            log.debug("the products could not be looked at", exc_info=error)
+            whole = False
+        return self._state.products.survey(self.existing, len(self._state.admission.had_images), whole=whole,
+                                           stopped=stopped)
+
+    def _admitted(self, assets: Sequence[Asset],
+                  etags_of: Callable[[list[Asset]], dict[str, str]]) -> list[Asset | Outcome]:
+        products = self._state.products
         products.resolve(asset.target.sku for asset in assets
                          if asset.target.product_id is None and asset.target.sku is not None)
         addressed = [self._state.admission.addressed(asset) for asset in assets]
         if self.repair:
             products.look_at(item.target.product_id or 0 for item in addressed if isinstance(item, Asset))
-        etags = self._etags([item for item in addressed if isinstance(item, Asset)])
+        etags = etags_of([item for item in addressed if isinstance(item, Asset)])
         decided = [self._if_unchanged(item, etags) if isinstance(item, Asset) else item for item in addressed]
         wanted = (item.target.product_id for item in decided if isinstance(item, Asset) and item.delivery is None)
         products.look_at(id_ for id_ in wanted if id_ is not None)
@@ -120,6 +159,11 @@ class Upload:
         from imagepipe.sources.fetch import etags
 
         return etags(list(dict.fromkeys(known)))
+
+    def _known_etags(self, assets: list[Asset]) -> dict[str, str]:
+        """Return the ETags that addresses had when they were uploaded from: nobody is asked for those of now."""
+        places = ((asset.location, self._state.records.place(asset)) for asset in assets if "://" in asset.location)
+        return {location: place.etag for location, place in places if place is not None and place.etag is not None}
 
     @staticmethod
     def _is_same(asset: Asset, place: Place, etags: Mapping[str, str]) -> bool:
@@ -394,7 +438,8 @@ class Upload:
         """Return what the summary of a run should say beside its counts."""
         state, finisher = self._state, self._state.finisher
         return {"deleted": finisher.deleted, "not_deleted": finisher.not_deleted,
-                "other_settings": state.other_settings, "products_with_other_images": len(state.admission.had_images),
+                "other_settings": state.other_settings, "existing": self.existing,
+                "products_with_other_images": len(state.admission.had_images),
                 "surplus": list(state.surplus), "unfinished": list(finisher.unfinished)}
 
     @property

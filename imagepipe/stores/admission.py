@@ -21,7 +21,7 @@ class Admission:
 
     products: Products
     existing: Literal["add", "skip"]  #: For products that hold images which are not ours.
-    had_images: set[int] = field(default_factory=set)  #: Products that do.
+    had_images: set[int] = field(default_factory=set)  #: Products that do, of those that were looked at.
     keys: dict[int, set[str]] = field(default_factory=dict)  #: The places that the source names, by product.
     # kept here, since what is known of a product is let go of when it is through, and it may come again
     _rows: dict[int, int] = field(default_factory=dict)  # by product: rows so far, whose order is that of the input
@@ -68,9 +68,19 @@ class Admission:
         product = self.products[asset.target.product_id or 0]
         if not product.exists:
             return failure(asset, no_such_product(product.id), "Upload")
-        if product.listed and self.products.foreign(product):
+        if product.listed and self._holds_others(product):
+            self.had_images.add(product.id)
             if self.existing == "skip":
                 return Outcome(asset, Status.SKIPPED, "Upload", "the product already holds images that are not ours "
                                "(--existing skip)", "has_images")
-            self.had_images.add(product.id)
         return asset
+
+    def _holds_others(self, product: Product) -> bool:
+        """Tell whether a product holds images that are not ours; where that decides, none is overlooked."""
+        if self.products.foreign(product):
+            return True
+        if self.existing == "add" or product.complete:
+            return False
+        with product.lock:  # a side-load shows no more than some of its images
+            self.products.list_all(product)
+        return bool(self.products.foreign(product))

@@ -6,11 +6,13 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from imagepipe import marker
-from imagepipe.errors import ProductNotFound
+from imagepipe.errors import ProductNotFound, StopRun
 from imagepipe.ledger import Image, Ledger, Place
 from imagepipe.stores import Store, StoreImage
+from imagepipe.stores.survey import Survey
 
 log = logging.getLogger("imagepipe")
 
@@ -58,8 +60,9 @@ class Product:
 class Products:
     """The products of a run, each looked at once before its first POST."""
 
-    def __init__(self, store: Store, ledger: Ledger, run: str) -> None:
+    def __init__(self, store: Store, ledger: Ledger, run: str, seen: Survey | None = None) -> None:
         self.store, self.ledger, self.run = store, ledger, run
+        self.seen = seen  #: What was seen just before the run.
         self.identity = store.identity
         self._products: dict[int, Product] = {}
         self._ids: dict[str, int | None] = {}
@@ -79,6 +82,8 @@ class Products:
 
     def resolve(self, skus: Iterable[str]) -> None:
         """Ask the store for the products of SKUs that have not been asked for yet."""
+        if self.seen is not None and self.seen.is_fresh:
+            self._ids = {**self.seen.ids, **self._ids}
         new = sorted({sku for sku in skus if sku not in self._ids})
         if new:
             found = self.store.product_ids(new)
@@ -105,7 +110,11 @@ class Products:
         new = sorted({id_ for id_ in product_ids if not self[id_].listed})
         if not new:
             return
-        listings = self.store.side_loaded(new)
+        seen = self.seen.listings if self.seen is not None and self.seen.is_fresh else {}
+        listings = {id_: images for id_ in new if (images := seen.get(id_)) is not None}
+        unseen = [id_ for id_ in new if id_ not in seen]
+        if unseen:
+            listings.update(self.store.side_loaded(unseen))
         for id_ in new:
             product = self[id_]
             with product.lock:
@@ -114,6 +123,14 @@ class Products:
                     product.exists = False
                 else:
                     self._see(product, listings[id_], complete=len(listings[id_]) < SIDE_LOAD_TRUSTED_BELOW)
+
+    def survey(self, existing: Literal["add", "skip"], with_others: int, *, whole: bool,
+               stopped: StopRun | None) -> Survey:
+        """Return what is known of the products that were looked at, for the run that follows."""
+        looked_at = [product for product in self._products.values() if product.listed]
+        listings = {product.id: list(product.images.values()) if product.exists else None for product in looked_at}
+        return Survey(existing, sum(product.exists for product in looked_at), with_others, whole, stopped,
+                      dict(self._ids), listings)
 
     def list_all(self, product: Product) -> Sequence[StoreImage]:
         """Read a product's own listing; raise `ProductNotFound`."""
