@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import pyvips
+from pictures import chunk
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ def run(*command: str | Path, data: bytes = b"") -> bytes:
     return done.stdout
 
 
+@cache
 def by_vips(data: bytes, *, upright: bool = False, to_srgb: bool = False, fail_on: str = "warning") -> Seen:
     """Decode by libvips, all frames; a warning of its decoder is an error."""
+    if data[:4] == b"\x89PNG" and b"acTL" in data:
+        return _animated_png(data, fail_on)
     options: dict[str, Any] = {"n": -1} if data[:4] in (b"GIF8", b"RIFF") or data[4:12] == b"ftypavis" else {}
     image = pyvips.Image.new_from_buffer(data, "", fail_on=fail_on, **options)
     fields = frozenset(image.get_fields())
@@ -75,6 +81,40 @@ def by_vips(data: bytes, *, upright: bool = False, to_srgb: bool = False, fail_o
     has_alpha = image.bands in (2, 4)
     array = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
     return Seen(image.width, height, frames, has_alpha, rgba(array), fields)
+
+
+def _animated_png(data: bytes, fail_on: str) -> Seen:
+    """Decode the frames of an APNG one by one, and lay them on each other as the standard says (PNG, 11.3.5)."""
+    header, before, parts, at = b"", b"", [], 8
+    while at < len(data) and data[at + 4:at + 8] != b"IEND":
+        end = at + 12 + int.from_bytes(data[at:at + 4], "big")
+        kind, body = data[at + 4:at + 8], data[at + 8:end - 4]
+        if kind == b"IHDR":
+            header = body
+        elif kind in (b"PLTE", b"tRNS"):
+            before += data[at:end]
+        elif kind == b"fcTL":
+            parts.append((struct.unpack(">4IHHBB", body[4:]), []))
+        elif parts and kind in (b"IDAT", b"fdAT"):
+            parts[-1][1].append(body[4 if kind == b"fdAT" else 0:])
+        at = end
+    screen = np.zeros((*struct.unpack(">II", header[:8])[::-1], 4))
+    shown = []
+    for (width, height, left, top, _, _, disposal, blending), rows in parts:
+        file = data[:8] + chunk(b"IHDR", struct.pack(">II", width, height) + header[8:]) + before
+        frame = by_vips(file + chunk(b"IDAT", b"".join(rows)) + chunk(b"IEND"), fail_on=fail_on).pixels / 255
+        place = screen[top:top + height, left:left + width]
+        kept = place.copy()
+        share = frame[..., 3:] + place[..., 3:] * (1 - frame[..., 3:])
+        mixed = frame[..., :3] * frame[..., 3:] + place[..., :3] * place[..., 3:] * (1 - frame[..., 3:])
+        over = np.concatenate([mixed / np.maximum(share, 1e-9), share], axis=2)
+        place[:] = over if blending else frame
+        shown.append(np.rint(screen * 255).astype(np.uint8))
+        if disposal:
+            place[:] = kept if disposal == 2 and len(shown) > 1 else 0
+    pixels = np.concatenate(shown)
+    return Seen(screen.shape[1], screen.shape[0], len(shown), bool((pixels[..., 3] < 255).any()), pixels,
+                by_vips(data.replace(b"acTL", b"teSt"), fail_on="none").fields)
 
 
 def by_magick(data: bytes, kind: str = "", *, more: tuple[str, ...] = ("-auto-orient",)) -> Seen:
@@ -100,6 +140,7 @@ def rgba(array: np.ndarray) -> np.ndarray:
     return array[..., :4]
 
 
+@cache
 def complaints(data: bytes, format: str) -> list[str]:
     """What the tools for one type say that is wrong with a file; those that are not installed say nothing."""
     found = []
@@ -151,3 +192,13 @@ class Exiftool:
                  trace: TracebackType | None) -> None:
         self._process.communicate(b"-stay_open\nFalse\n")
         self._folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def exiftool() -> Iterator[Exiftool | None]:
+    """One exiftool for the tests of a module, where it is installed."""
+    if shutil.which("exiftool") is None:
+        yield None
+        return
+    with Exiftool() as asked:
+        yield asked

@@ -159,10 +159,27 @@ def still(data: bytes, header: Header, *, accept_damaged: bool = False) -> tuple
         result = _shallow(image)
     if header.format in _ALPHA_UNUSED and result.mode == "RGBA" and result.getchannel("A").getextrema() == (0, 0):
         result = result.convert("RGB")
+    elif header.format == "ico" and result.mode == "RGBA" and result.getchannel("A").getextrema() == (0, 0):
+        result = _by_mask(data)
     elif result.mode in ("RGBA", "LA") and opaque(result):
         result = result.convert(result.mode[:-1])
     result.info = {}
     return result, notes, damaged
+
+
+def _by_mask(data: bytes) -> Image.Image:
+    """Return an icon of 32 bits whose alpha was never filled in: as in Windows, its mask counts then.
+
+    Pillow takes the mask where the directory says that there are fewer bits.
+    """
+    directory = bytearray(data[:6 + 16 * int.from_bytes(data[4:6], "little")])
+    for at in range(6, len(directory) - 15, 16):
+        if directory[at + 6:at + 8] == b"\x20\0":
+            directory[at + 6] = 24
+    with open_one(bytes(directory) + data[len(directory):], "ico") as image:
+        image.load()
+        result = plain(image)
+    return result.convert("RGB") if opaque(result) else result
 
 
 def _shallow(image: Image.Image) -> Image.Image:
