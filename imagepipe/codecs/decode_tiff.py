@@ -1,8 +1,8 @@
 """TIFF: the picture of a file in 8 bits, upright; what cannot be decoded is named for what it is.
 
-Samples that are compressed without loss are read as numbers (`tiff_data`, `tiff_pixels`); fax, JPEG
-and YCbCr are left to Pillow's libtiff, which is given the one picture in a container of its own;
-strips of WebP are each a WebP.
+Samples that are compressed without loss are read as numbers (`tiff_data`, `tiff_pixels`,
+`tiff_ycbcr`); fax and JPEG are left to Pillow's libtiff, which is given the one picture in a
+container of its own; strips of WebP are each a WebP.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from imagepipe.codecs.linear import as_light
 from imagepipe.codecs.tiff import CCITT, JPEG, OLD_JPEG, WEBP, Page
 from imagepipe.codecs.tiff_data import BYTEWISE, readable
 from imagepipe.codecs.tiff_pixels import COLORS, layout, paint
+from imagepipe.codecs.tiff_ycbcr import YCBCR, is_ours, paint_ycbcr
 from imagepipe.errors import Corrupt, FormatNotAllowed
 
 __all__ = ["decode_tiff", "peek_tiff"]
 
 _NAME = "this TIFF"
-_YCBCR = 6
 _CHANNELS = {"L": "gray", "RGB": "rgb", "P": "palette", "CMYK": "cmyk", "LAB": "lab"}
 #: Compressions that nothing here undoes (the registered ones, and those in use), in words.
 _COMPRESSIONS = {
@@ -66,7 +66,7 @@ def refuse(page: Page) -> None:
     if page.photometric in _MEANINGS:
         raise FormatNotAllowed(f"this TIFF holds {_MEANINGS[page.photometric]}, which cannot be shown here; "
                                "develop or export it as PNG or JPEG")
-    if page.photometric not in COLORS and page.photometric != _YCBCR:
+    if page.photometric not in COLORS and page.photometric != YCBCR:
         raise FormatNotAllowed(f"a TIFF of an unknown kind of colour (photometric {page.photometric}) cannot be "
                                f"decoded here; {_PLAIN}")
     if page.photometric == 5 and page.inks != 1:
@@ -78,8 +78,10 @@ def refuse(page: Page) -> None:
         raise _compressed(page)
     if _by_numbers(page) and page.photometric in (8, 9) and (page.bits, page.numbers) not in ((8, 1), (16, 1), (32, 3)):
         raise _odd(page)
+    if page.compression == WEBP and (page.photometric != 2 or page.samples not in (3, 4) or page.separate):
+        raise _odd(page)
     fits = page.numbers == 1 and page.bits == (1 if page.compression in CCITT else 8)
-    if not fits and not _by_numbers(page):
+    if not _by_numbers(page) and not is_ours(page) and (not fits or page.compression in BYTEWISE):
         raise _odd(page)
 
 
@@ -122,6 +124,8 @@ def decode_tiff(data: bytes, *, accept_damaged: bool = False) -> tuple[Image.Ima
         icc = as_light(page.icc) if page.icc is not None and page.bits > 8 and page.photometric in (0, 1, 2) else None
         image, notes, damage = paint(data, page, light=icc is not None, accept_damaged=accept_damaged)
         color = Color(icc=icc or page.icc)
+    elif is_ours(page):
+        image, damage = paint_ycbcr(data, page, accept_damaged=accept_damaged)
     elif page.compression == WEBP:
         image = _of_webps(data, page)
     else:
@@ -164,7 +168,7 @@ def _alone(data: bytes, page: Page) -> bytes:
     if page.extra:
         tags[338] = ("H", page.extra)
     letters = {292: "I", 293: "I", 347: "B", 530: "H", 531: "H"}
-    tags |= {tag: (letters[tag], values) for tag, values in page.tags.items() if values}
+    tags |= {tag: (letters[tag], values) for tag, values in page.tags.items() if tag in letters and values}
     blocks = [page.part(data, number) for number in range(len(page.offsets))]
     if not all(blocks):
         raise corrupt(_NAME, "a part of its picture is not in the file")

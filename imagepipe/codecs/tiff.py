@@ -230,7 +230,7 @@ def _page(tags: _Directory) -> Page | None:
         orientation if 1 <= orientation <= 8 else 1, tiled, block, offsets,
         tags.many(_TILE_COUNTS) or tags.many(_COUNTS), tags.many(_MAP), tags.one(_INKS, 1),
         icc if icc is not None and len(icc) >= 128 else None, tags.one(_NEW_KIND, old),
-        {tag: tags.many(tag) for tag in (292, 293, 347, 530, 531) if tag in tags.entries})
+        {tag: tags.many(tag) for tag in (292, 293, 347, 529, 530, 531, 532) if tag in tags.entries})
 
 
 def build(order: str, tags: dict[int, tuple[str, tuple[int, ...]]], blocks: list[bytes]) -> bytes:
