@@ -130,7 +130,7 @@ class Upload:
                 self._admitted(assets[start:start + BATCH], self._known_etags)
         except StopRun as error:
             stopped = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run meets it again, and says for which picture
+        except Exception as error:  # whatever it is, the run meets it again, and says for which picture
             log.debug("the products could not be looked at", exc_info=error)
             whole = False
         return self._state.products.survey(self.existing, len(self._state.admission.had_images), whole=whole,
