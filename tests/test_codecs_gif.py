@@ -192,3 +192,42 @@ def test_a_frame_with_a_table_of_greys_beside_a_table_of_colours_keeps_both():
     pixels = decode(STILL[:-1] + frame + b";", "gif")
 
     assert pixels.frames[1].image.convert("RGB").getpixel((3, 3)) == (7, 7, 7)
+
+
+def control(disposal: int, clear: int | None = None) -> bytes:
+    return gif_extension(0xF9, bytes((disposal << 2 | (clear is not None), 7, 0, clear or 0)))
+
+
+def test_of_two_control_blocks_the_last_counts_and_is_left():
+    at = STILL.index(b",", 13 + 768)
+    twice = STILL[:at] + control(0, clear=1) + gif_extension(0xFE, CANARY) + control(0) + STILL[at:]
+
+    assert gif.rebuild(twice) == STILL[:at] + control(0) + STILL[at:]
+    assert not gif.read_header(twice).has_alpha
+    assert gif.clean(twice).removed == ("a stray control block", "a comment")
+
+
+def test_a_control_block_and_a_comment_at_the_end_go_in_one_pass():
+    once = gif.rebuild(in_gif(STILL[:-1] + control(0) + gif_extension(0xFE, CANARY) + b";"))
+
+    assert once == STILL
+
+
+def test_a_first_frame_that_is_taken_back_leaves_holes_under_the_next():
+    size = (SIZE[0] // 2).to_bytes(2, "little") + (SIZE[1] // 2).to_bytes(2, "little")
+    small = encoded("GIF", photo((SIZE[0] // 2, SIZE[1] // 2)))
+    picture = small[small.index(b",", 13 + 768):-1]
+    at = STILL.index(b",", 13 + 768)
+    second = b"," + bytes(4) + size + b"\x87" + small[13:13 + 768] + picture[10:]
+    data = STILL[:at] + control(3) + STILL[at:-1] + second + b";"
+
+    assert gif.read_header(data).has_alpha
+    assert decode(data, "gif").frames[1].image.getchannel("A").getextrema() == (0, 255)
+    assert not gif.read_header(data.replace(control(3), control(1))).has_alpha
+
+
+def test_a_first_frame_beyond_every_screen_is_corrupt():
+    at = STILL.index(b",", 13 + 768)
+
+    with pytest.raises(Corrupt, match="screen"):
+        gif.read_header(STILL[:at + 1] + b"\xff\xff" + STILL[at + 3:])

@@ -19,6 +19,7 @@ from pictures import (
 
 from imagepipe.asset import Color
 from imagepipe.codecs import png, png_walk, profile
+from imagepipe.codecs.decode import decode
 from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage, TooSlow
 
 PNG = encoded("PNG")
@@ -331,3 +332,27 @@ def test_frames_that_leave_holes_are_transparent():
         assert png.read_header(wiped).has_alpha
     assert not png.read_header(controls(APNG, lambda number, body: body[:24] + bytes((2 * (number > 0),)) + body[25:])
                                ).has_alpha
+
+
+INDEXED = encoded("PNG", photo().quantize(8))
+
+
+@pytest.mark.parametrize("data", [
+    in_png(INDEXED, chunk(b"tRNS", b"\0"), before=b"PLTE"),
+    in_png(INDEXED, chunk(b"tRNS", b"\0"), before=b"IEND"),
+    in_png(INDEXED, chunk(b"tRNS", bytes(9))),
+    in_png(INDEXED, chunk(b"tRNS", b"")),
+    in_png(PNG, chunk(b"tRNS", b"\0\0")),
+    in_png(encoded("PNG", photo(mode="L")), chunk(b"tRNS", bytes(6))),
+], ids=["before the palette", "after the data", "too long", "empty", "of grey in colour", "of colour in grey"])
+def test_transparency_that_other_decoders_do_not_heed_is_none(data):
+    assert not png.read_header(data).has_alpha
+    assert decode(data, "png").frames[0].image.mode in ("RGB", "L")
+    assert other_eyes(png.rebuild(data)) == other_eyes(data, fail_on="none")
+
+
+def test_of_two_statements_on_transparency_the_first_counts():
+    data = in_png(INDEXED, chunk(b"tRNS", b"\xff\0"), chunk(b"tRNS", b"\0\xff"))
+
+    assert decode(data, "png") == decode(png.rebuild(data), "png")
+    assert png.rebuild(data).count(b"tRNS") == 1

@@ -14,6 +14,7 @@ from pictures import (
 )
 
 from imagepipe.codecs import webp
+from imagepipe.codecs.decode import decode
 from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 
 LOSSY = encoded("WEBP")
@@ -133,3 +134,16 @@ def test_frames_that_leave_the_canvas_open_are_transparent():
 
     assert webp.read_header(riff(*parts)).has_alpha
     assert not webp.read_header(MOVING).has_alpha
+
+
+def test_an_animation_of_opaque_frames_that_leaves_part_of_the_canvas_empty_is_transparent_there():
+    chunks = webp_chunks(MOVING)
+    wide = (SIZE[0] + 9).to_bytes(3, "little") + (SIZE[1] - 1).to_bytes(3, "little")
+    data = riff(*((kind, body[:4] + wide if kind == b"VP8X" else body) for kind, body in chunks))
+
+    frames = decode(data, "webp").frames
+
+    assert webp.read_header(data).has_alpha
+    assert [frame.image.getpixel((SIZE[0] + 5, 3))[3] for frame in frames] == [0] * 3
+    assert frames[0].image.getpixel((3, 3))[3] == 255
+    assert webp.rebuild(data) is data

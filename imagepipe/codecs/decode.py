@@ -299,6 +299,8 @@ class _Animated:
             return
         if self.header.format == "webp":  # what stays of its flags is what is true: Pillow believes them
             data = webp.rebuild(data, accept_damaged=self.accept_damaged)
+            if self.header.has_alpha and data[12:16] == b"VP8X":  # holes between opaque frames are alpha too
+                data = data[:20] + bytes((data[20] | 0x10,)) + data[21:]
         with decode_pillow.open_one(data, self.header.format) as image:
             if self.header.frames <= 1 and not getattr(image, "is_animated", False):
                 image.load()

@@ -78,7 +78,9 @@ def parts(data: bytes) -> Parts:
             if name == b"IHDR" and found is None and len(content) == 13:
                 found = Parts(int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big"), content[8],
                               content[9], content[12] == 1, chunks)
-            chunks.append((name, content))
+            checksum = data[at + 8 + length:at + 12 + length]
+            if name != b"tRNS" or (found is not None and _counts(found, content, checksum)):
+                chunks.append((name, content))
         if name == b"IEND":
             break
         at += length + 12
@@ -87,6 +89,19 @@ def parts(data: bytes) -> Parts:
     if chunks[-1][0] != b"IEND":
         chunks.append((b"IEND", b""))
     return found
+
+
+def _counts(found: Parts, clear: bytes, checksum: bytes) -> bool:
+    """Return whether a tRNS is one that decoders heed: the first, intact, in its place, and of the right length.
+
+    Pillow heeds every one.
+    """
+    seen = {name for name, _ in found.chunks}
+    if seen & {b"tRNS", b"IDAT"} or zlib.crc32(clear, zlib.crc32(b"tRNS")) != int.from_bytes(checksum, "big"):
+        return False
+    if found.kind == 3:
+        return 0 < len(clear) <= len(found.data(b"PLTE") or b"") // 3
+    return len(clear) == {0: 2, 2: 6}.get(found.kind)
 
 
 def first_header(data: bytes) -> Header:

@@ -16,10 +16,12 @@ from imagepipe.codecs.statements import Statement, statement
 from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_CLEAR, _BRING_BACK = 2, 3  # what is done with a frame before the next
 _PICTURE = -1  #: Beside the labels of extensions, which are bytes.
 _PLAIN_TEXT, _CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _XMP = b"XMP DataXMP"
+_MAX_EDGE = 65_535  # pixels
 _MAX_BLOCKS = 5_000_000  #: Of compressed data; a file of a gigabyte, honestly written, has 4 million.
 _LARGER, _SMALL = 4, 1_000_000  # times the screen, and pixels: a frame that sticks out is no larger
 
@@ -188,14 +190,28 @@ def _parts(data: bytes, accept_damaged: bool) -> _Parts:
     _settle_screen(parts)
     if len(parts.frames) == 1:
         parts.names |= dict.fromkeys(parts.loops, "a loop count without an animation")
-    while parts.blocks[-1].kind == _CONTROL:  # says how to show a picture that does not come
-        parts.names[parts.blocks.pop().start] = "a stray control block"
+    _leave_out_stray_controls(parts)
     if parts.complete and parts.end < len(data):
         words, worth_naming = trailer(ends(data, parts.end))
         parts.trailer = words if worth_naming else ""
         if not worth_naming:
             parts.notes.append(f"{len(data) - parts.end:,} bytes of {words}")
     return parts
+
+
+def _leave_out_stray_controls(parts: _Parts) -> None:
+    """Leave out what says how to show a picture that does not come, or that is said again: programs then differ."""
+    control: _Block | None = None
+    strays = set()
+    for block in parts.blocks:
+        if block.kind == _CONTROL:
+            strays |= {control.start} if control else set()
+            control = block
+        elif block.kind == _PICTURE:
+            control = None
+    strays |= {control.start} if control else set()
+    parts.names |= dict.fromkeys(strays, "a stray control block")
+    parts.blocks = [block for block in parts.blocks if block.start not in strays]
 
 
 def _table(flags: int) -> int:
@@ -282,6 +298,8 @@ def _settle_screen(parts: _Parts) -> None:
     if first.right > parts.width or first.bottom > parts.height:
         parts.notes.append(f"a screen of {parts.width} x {parts.height} that its first frame is larger than")
         parts.width, parts.height = max(first.right, parts.width), max(first.bottom, parts.height)
+        if max(parts.width, parts.height) > _MAX_EDGE:
+            raise Corrupt("the GIF is damaged: its first frame lies outside of every screen that can be")
         parts.has_grown = True
     for number, frame in enumerate(parts.frames):
         if frame.right <= parts.width and frame.bottom <= parts.height:
@@ -299,13 +317,15 @@ def _settle_screen(parts: _Parts) -> None:
 def _has_alpha(parts: _Parts) -> bool:
     """Return whether some pixel of some frame may be shown transparent.
 
-    A transparent colour in a later frame only lets the one before show through.
+    A transparent colour in a frame only lets what was there before show through.
     """
-    first = parts.frames[0]
-    if first.is_transparent or not first.covers(_Frame(0, 0, parts.width, parts.height, False, 0)):
-        return True
-    return any(frame.disposal == 2 and (following.is_transparent or not following.covers(frame))
-               for frame, following in zip(parts.frames, parts.frames[1:], strict=False))
+    hole: _Frame | None = _Frame(0, 0, parts.width, parts.height, False, 0)  # what no frame has covered yet
+    for frame in parts.frames:
+        if hole is not None and (frame.is_transparent or not frame.covers(hole)):
+            return True
+        if frame.disposal != _BRING_BACK:
+            hole = frame if frame.disposal == _CLEAR else None
+    return False
 
 
 def _packet(data: bytes, parts: _Parts) -> bytes:

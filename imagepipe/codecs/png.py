@@ -215,8 +215,10 @@ def _counts(data: bytes, chunk: Chunk, parts: _Parts) -> bool:
         case b"acTL":
             return bool(parts.layout.frames)
         case b"tRNS":
+            if parts.layout.color_type == 3 and b"PLTE" not in seen:
+                return False
             parts.is_transparent = _is_transparent(body, parts.layout)
-            return parts.is_transparent is not None and (parts.layout.color_type != 3 or b"PLTE" in seen)
+            return parts.is_transparent is not None
         case b"iCCP":
             return _take_profile(body, parts)
         case b"sRGB":
