@@ -174,10 +174,11 @@ class _Work:
         from imagepipe.color import is_srgb, profile_of
 
         color, mode = self.pixels.color, self.pixels.frames[0].image.mode
+        channels = _CHANNELS.get(mode, "rgb")
         cannot = mode == "LAB" or (mode == "CMYK" and target != "jpeg")
+        cannot = cannot or (target == "webp" and channels == "gray" and not is_srgb(color, channels))  # it has no grey
         stated = any(value is not None for value in (color.cicp, color.gamma, color.chromaticities))
         if stated and not cannot and target != "png":
-            channels = _CHANNELS.get(mode, "rgb")
             profile = profile_of(color, channels)
             cannot = profile is None and not is_srgb(color, channels)
             self.pixels = self.pixels if cannot else replace(self.pixels, color=Color(icc=profile))
