@@ -10,9 +10,11 @@ import pytest
 from other_decoders import Exiftool, exiftool  # noqa: F401 - a fixture
 from pictures import exif, xmp
 from PIL import Image
-from table_cells import SCALED_LOSSY, Cell, Near, converted, exact, fitted, look, refused
-from table_pictures import GREY, HOLES, RAMP, SCENE, deep, moving, saved, turned
+from profiles import ADOBE, rgb_profile
+from table_cells import FLAT, SCALED_LOSSY, Cell, Near, converted, exact, fitted, look, refused
+from table_pictures import GREY, HOLES, PATCHES, RAMP, SCENE, deep, film, moving, saved, through, turned
 
+WIDE = rgb_profile(ADOBE, 2.2)
 WELL = Near(1, 5, 9)  #: What is coded once, at a quality of 95.
 
 
@@ -28,11 +30,22 @@ def heif() -> Iterator[Cell]:
                         lambda orientation=orientation: heic(turned(SCENE, orientation), exif=exif(orientation)),
                         "jpeg", SCENE)
     yield converted("HEIC of 10 bits", lambda: heic(deep(SCENE)), "jpeg", SCENE)
+    yield converted("HEIC of 10 bits to PNG", lambda: heic(deep(SCENE)), "png", SCENE, near=WELL,
+                    settings={"format": "png"})
+    yield converted("HEIC of 12 bits", lambda: heic_of_12_bits(SCENE), "jpeg", SCENE)
+    yield converted("HEIC of 12 bits to PNG", lambda: heic_of_12_bits(SCENE), "png", SCENE, near=WELL,
+                    settings={"format": "png"})
+    yield converted("HEIC of 12 bits, alpha", lambda: heic_of_12_bits(HOLES), "png", HOLES, near=WELL)
+    yield converted("HEIC with a film", lambda: motion(heic(SCENE)), "jpeg", SCENE)
+    yield converted("HEIC, Adobe RGB", lambda: heic(PATCHES, icc_profile=WIDE), "jpeg", through(WIDE, PATCHES),
+                    near=FLAT)
     yield converted("HEIC of two pictures, the second is the primary", heic_of_two, "jpeg", SCENE)
     yield converted("HEIC over the edge", lambda: heic(SCENE), "jpeg", SCENE, settings={"max_edge": 30},
                     near=SCALED_LOSSY)
     yield fitted("HEIC over budget", lambda: heic(SCENE), "jpeg", truth=SCENE, settings={"max_bytes": 900})
     yield refused("HEIC, cut", lambda: heic(SCENE)[:-300], "corrupt")
+    yield converted("AVIF, Adobe RGB", lambda: avif(PATCHES, profile=WIDE), "jpeg", through(WIDE, PATCHES), near=FLAT)
+    yield exact("AVIF to PNG", lambda: avif(SCENE), "png", SCENE, near=WELL, settings={"format": "png"})
     for bits in (8, 10, 12):
         array = SCENE if bits == 8 else deep(SCENE)
         yield converted(f"AVIF of {bits} bits", lambda array=array, bits=bits: avif(array, bitdepth=bits), "jpeg",
@@ -58,6 +71,20 @@ def heic(array: np.ndarray, **options: object) -> bytes:
     return file.getvalue()
 
 
+def heic_of_12_bits(array: np.ndarray) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = True
+    try:
+        return heic(deep(array))
+    finally:
+        pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+
+
+def motion(data: bytes) -> bytes:
+    """A HEIC with a film in a box of its own, as Android's camera writes it."""
+    return data + (8 + len(film())).to_bytes(4, "big") + b"mpvd" + film()
+
+
 def heic_of_two() -> bytes:
     pillow_heif = pytest.importorskip("pillow_heif")
     file = pillow_heif.from_pillow(Image.fromarray(255 - SCENE))
@@ -67,9 +94,11 @@ def heic_of_two() -> bytes:
     return out.getvalue()
 
 
-def avif(array: np.ndarray, *, exif: bytes = b"", **options: object) -> bytes:
+def avif(array: np.ndarray, *, exif: bytes = b"", profile: bytes = b"", **options: object) -> bytes:
     """By libvips; EXIF goes in as it stands."""
-    fields = {"exif-data": b"Exif\0\0" + exif, "orientation": 6} if exif else {}
+    fields: dict[str, object] = {"exif-data": b"Exif\0\0" + exif, "orientation": 6} if exif else {}
+    if profile:
+        fields["icc-profile-data"] = profile
     return saved("avif", array, fields=fields, compression="av1", Q=95, subsample_mode="off", effort=1, **options)
 
 

@@ -165,6 +165,8 @@ def pngs_of_colours() -> Iterator[Cell]:
     yield converted("PNG RGBA to JPEG, on a colour", lambda: make.png(SOFT), "jpeg", over((10, 200, 30)),
                     settings={"format": "jpeg", "background": "rgb(10, 200, 30)"})
     yield untouched("PNG with an sRGB profile", lambda: in_png(make.png(SCENE), make.iccp(srgb_profile())), "png")
+    yield untouched("PNG with an sRGB profile, any type asked to be kept",
+                    lambda: in_png(make.png(SOFT), make.iccp(srgb_profile())), "png", settings={"format": "keep"})
     yield untouched("PNG that says sRGB", lambda: in_png(make.png(SCENE), chunk(b"sRGB", b"\0"),
                                                          chunk(b"gAMA", struct.pack(">I", 45455))), "png")
     linear = (SCENE / 255.0)

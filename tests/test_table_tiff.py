@@ -24,6 +24,7 @@ from table_pictures import (
     deep,
     grey,
     inks_by_vips,
+    over,
     saved,
     shallow,
     through,
@@ -78,6 +79,9 @@ def tiffs() -> Iterator[Cell]:
     yield converted("TIFF BigTIFF, big-endian", lambda: make.tiff(big=True, order=">"), "jpeg", SCENE)
     floats = (SCENE / 255).astype(np.float32)
     yield converted("TIFF of floating point, RGB", lambda: saved("tif", floats, interpretation="scrgb"), "jpeg", SCENE)
+    yield converted("TIFF with alpha on a colour", lambda: make.tiff(SOFT), "jpeg", over((255, 255, 255)),
+                    settings={"background": "white"})
+    yield refused("TIFF that no budget holds", make.tiff, "cannot_fit", settings={"max_bytes": 60})
     yield refused("TIFF, cut", lambda: saved("tif", compression="deflate")[:900], "corrupt")
 
 
