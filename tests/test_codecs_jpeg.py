@@ -15,9 +15,12 @@ from pictures import (
     xmp,
 )
 
+from imagepipe.asset import Asset
 from imagepipe.codecs import jpeg, jpeg_walk
+from imagepipe.codecs.decode import decode, verify
 from imagepipe.codecs.jpeg_tables import quality_of, subsampling_of
 from imagepipe.errors import Corrupt, FormatNotAllowed, NotAnImage, TooSlow
+from imagepipe.stages.decode import Decode
 
 JPEG = encoded("JPEG")
 PROGRESSIVE = encoded("JPEG", progressive=True)
@@ -88,11 +91,81 @@ def test_entropy_coded_data_is_copied_byte_for_byte():
     assert rebuilt[rebuilt.index(b"\xff\xda"):] == JPEG[SCAN:]
 
 
-@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE], ids=["baseline", "progressive"])
-def test_every_truncation_is_corrupt(data):
+def channels_apart():
+    """A JPEG with a scan for each channel."""
+    one_scan = encoded("JPEG", subsampling=0, restart_marker_blocks=1)
+    at = one_scan.index(b"\xff\xda")
+    gray = encoded("JPEG", photo().convert("L"))
+    scan = gray[gray.index(b"\xff\xda") + 10:-2]
+    tables = gray[gray.index(b"\xff\xc4"):gray.index(b"\xff\xda")]
+    head = one_scan[:at].replace(segment(0xDD, b"\0\1"), b"") + tables
+    return head + b"".join(segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + scan for number in (1, 2, 3)) + b"\xff\xd9"
+
+
+ALL_KINDS = pytest.mark.parametrize("data", [
+    JPEG, PROGRESSIVE, channels_apart(), encoded("JPEG", restart_marker_blocks=1), encoded("JPEG", photo(mode="CMYK")),
+], ids=["baseline", "progressive", "channels apart", "restarts", "four inks"])
+
+
+@ALL_KINDS
+def test_every_truncation_that_costs_a_pixel_is_corrupt(data):
+    whole = decode(data, "jpeg").frames[0].image
+    taken = []
+
     for end in range(3, len(data)):
-        with pytest.raises(Corrupt):
-            jpeg.rebuild(data[:end])
+        try:
+            image = decode(data[:end], "jpeg").frames[0].image
+        except Corrupt:
+            continue
+        taken.append(len(data) - end)
+        assert image.tobytes() == whole.tobytes()
+
+    assert set(taken) >= {1, 2}
+    assert max(taken) <= 4  # the end marker, and at most what fills the last byte
+
+
+@ALL_KINDS
+@pytest.mark.parametrize("after", [b"", b"\xff", b"\xff\xfe\x15", b"\xff\x30", b"\xff\xd8\xff\xe0"], ids=repr)
+def test_a_lost_end_marker_is_no_damage(data, after):
+    whole = other_eyes(data)
+
+    cut = data[:-2] + after
+
+    assert jpeg.rebuild(cut).removesuffix(b"\xff\xd9").rstrip(b"\xff") == data[:-2]
+    assert other_eyes(jpeg.rebuild(cut)) == whole
+    assert "its end marker is missing" in jpeg.read_header(cut).notes
+    assert verify(cut, "jpeg").damaged is False
+
+
+def test_a_channel_that_never_comes_is_corrupt():
+    data = channels_apart()
+    third = data[:data.rindex(b"\xff\xda")]
+    assert jpeg.read_header(data).notes == ()
+
+    for cut in (third, third + b"\xff\xd9"):
+        with pytest.raises(Corrupt, match=r"channels is missing|breaks off"):
+            jpeg.read_header(cut)
+        assert jpeg.read_header(cut, accept_damaged=True).width == photo().width
+
+
+def test_a_scan_out_of_order_is_encoded_again_as_decoders_remark_on_it():
+    last = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda"):-2]  # its bits are there already
+    odd = PROGRESSIVE[:-2] + last + b"\xff\xd9"
+
+    asset = Decode()(Asset("x.jpg", data=odd))
+
+    assert "the JPEG decoder remarks" in asset.notes[-1]
+    assert asset.data is None
+    assert asset.pixels.frames[0].image.size == photo().size
+
+
+def test_scans_of_fine_detail_that_never_come_are_noted_before_an_end_and_corrupt_without_one():
+    cut = PROGRESSIVE[:PROGRESSIVE.rindex(b"\xff\xda")]
+
+    assert jpeg.read_header(cut + b"\xff\xd9").notes == ("its last scans are missing, which hold the fine detail",)
+    assert jpeg.read_header(PROGRESSIVE).notes == ()
+    with pytest.raises(Corrupt, match="part of the picture is missing"):
+        jpeg.read_header(cut)
 
 
 def test_what_is_no_jpeg_is_none():
@@ -107,7 +180,7 @@ def test_a_missing_end_is_accepted_on_request():
     header = jpeg.read_header(broken, accept_damaged=True)
 
     assert (header.width, header.height) == photo().size
-    assert "the end is missing" in header.notes
+    assert "its end marker is missing" in header.notes
     assert jpeg.rebuild(broken, accept_damaged=True) == broken + b"\xff\xd9"
 
 
@@ -232,6 +305,30 @@ def test_jfif_of_an_odd_version_is_put_right():
 
     assert jpeg.rebuild(odd) == JPEG
     assert "JFIF version 7" in jpeg.read_header(odd).notes
+
+
+@pytest.mark.parametrize("parameters", [b"\0\0\0", b"\0\x3f\x01", b"\x01\x05\x10"], ids=repr)
+def test_parameters_that_mean_nothing_in_a_scan_are_put_right(parameters):
+    odd = JPEG[:SCAN + 11] + parameters + JPEG[SCAN + 14:]
+    assert odd != JPEG
+
+    assert jpeg.rebuild(odd) == JPEG
+    assert verify(odd, "jpeg").notes == ()
+
+
+@pytest.mark.parametrize("mode, odd, usual, channels", [
+    ("RGB", 2, 1, "rgb"), ("CMYK", 1, 2, "ycck"), ("CMYK", 9, 2, "ycck"),
+])
+def test_a_transform_that_does_not_exist_is_put_right(mode, odd, usual, channels):
+    marker = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")[:-1]  # but for the transform
+    data = encoded("JPEG", photo(mode=mode))
+    data = data[:2] + data[data.index(b"\xff\xdb"):]
+
+    rebuilt = jpeg.rebuild(data[:2] + marker + bytes((odd,)) + data[2:])
+
+    assert rebuilt == data[:2] + marker + bytes((usual,)) + data[2:]
+    assert jpeg.read_header(rebuilt).channels == channels
+    assert verify(rebuilt, "jpeg").notes == ()
 
 
 def test_density_stays():

@@ -79,7 +79,7 @@ class Verified:
     damaged: bool = False
     fingerprint: str | None = None  #: JPEG: SHA-256 of the rebuilt stream.
     opaque: bool = True  #: No frame has a pixel that is not shown in full.
-    shown_everywhere: bool = True  #: False where browsers do not decode it (arithmetic JPEG), or programs differ.
+    shown_everywhere: bool = True  #: False where browsers do not decode it, or decoders remark or differ.
     pixels: Pixels | None = field(default=None, repr=False)  #: Where they were decoded anyway and asked for.
 
 
@@ -205,7 +205,7 @@ def verify(data: bytes, format: str, *, header: Header | None = None, max_pixels
         least = _glance_size(header)
         opened = decode_jpeg.decode_jpeg(stream, header, least)
         return Verified(opened.image, opened.notes, fingerprint=hashlib.sha256(stream).hexdigest(),
-                        shown_everywhere=decode_jpeg.fits_browsers(stream))
+                        shown_everywhere=decode_jpeg.fits_browsers(stream) and not opened.notes)
     if keep_pixels or header.frames == 1:
         decoded = decode_fully(data, format, header=header, max_pixels=max_pixels, max_frames=max_frames)
         pixels = decoded.pixels

@@ -31,6 +31,9 @@ _MARGIN = 1.5
 _HARMLESS = ("invalid sos parameters", "inconsistent progression", "unknown jfif", "jfif revision",
              "unknown adobe color", "icc profile")
 
+#: What it says that a person would not understand, in words.
+_IN_WORDS = {"premature end of data segment": "part of its data is missing"}
+
 _NAME = "this JPEG"
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 
@@ -99,7 +102,7 @@ def _strict(stream: bytes, header: Header, least: tuple[int, int], accept_damage
     try:
         return Opened(_by_simplejpeg(stream, header, least, strict=True))
     except ValueError as error:
-        said = reason(error)
+        said = _words(error)
         if any(words in said.lower() for words in _HARMLESS):
             return Opened(_by_simplejpeg(stream, header, least, strict=False),
                           (f"the JPEG decoder remarks: {said}",))
@@ -109,7 +112,12 @@ def _strict(stream: bytes, header: Header, least: tuple[int, int], accept_damage
     try:
         return Opened(_by_simplejpeg(stream, header, least, strict=False), (f"damaged: {said}",), True)
     except ValueError:
-        raise corrupt(_NAME, reason(first)) from first
+        raise corrupt(_NAME, _words(first)) from first
+
+
+def _words(error: ValueError) -> str:
+    said = reason(error)
+    return next((words for theirs, words in _IN_WORDS.items() if theirs in said), said)
 
 
 def _by_simplejpeg(stream: bytes, header: Header, least: tuple[int, int], *, strict: bool) -> Image.Image:

@@ -16,7 +16,7 @@ from imagepipe.codecs.container import Cleaned, Piece, assemble, ends, trailer, 
 from imagepipe.codecs.exif import Exif
 from imagepipe.codecs.header import Header
 from imagepipe.codecs.jpeg_tables import quality_of, subsampling_of
-from imagepipe.codecs.jpeg_walk import APP0, COM, DNL, Layout, Segment, is_table, walk
+from imagepipe.codecs.jpeg_walk import APP0, COM, DNL, SOS, Layout, Segment, is_table, walk
 from imagepipe.codecs.statements import iptc_of, statement, upright
 
 _APP1, _APP2, _APP11, _APP13, _APP14 = APP0 + 1, APP0 + 2, APP0 + 11, APP0 + 13, APP0 + 14
@@ -25,6 +25,7 @@ _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC = b"ICC_PROFILE\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
+_ALL_OF_IT = b"\0\x3f\0"  #: At the end of a scan's head: from the first coefficient to the last, in full.
 _LARGEST = 65_535 - 2
 
 
@@ -50,17 +51,15 @@ class _Parts:
     def channels(self) -> str:
         """As in `Header`."""
         count = len(self.layout.components)
-        return {1: "gray", 3: "rgb"}.get(count, "ycck" if self.transform == 2 else "cmyk")
-
-
+        return {1: "gray", 3: "rgb"}.get(count, "ycck" if self.transform else "cmyk")  # as libjpeg reads odd ones
 
 
 def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     """Return what the container says.
 
-    Raises `NotAnImage`, `Corrupt` (also where the end is missing, unless damage is accepted),
-    `FormatNotAllowed` for 12 bits, lossless and hierarchical coding, and `TooSlow` for more than
-    100 scans.
+    Raises `NotAnImage`, `Corrupt` (where the last scan has not even begun, unless damage is
+    accepted; whether it is whole only decoding tells), `FormatNotAllowed` for 12 bits, lossless
+    and hierarchical coding, and `TooSlow` for more than 100 scans.
     """
     parts = _parts(data, walk(data, accept_damaged=accept_damaged))
     layout = parts.layout
@@ -107,7 +106,7 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
         elif segment is parts.jfif:
             pieces.append(_jfif(segment.body(data)))
         elif segment is parts.adobe:
-            pieces.append(_segment(_APP14, segment.body(data)[:12]))
+            pieces.append(_adobe(segment.body(data), len(layout.components)))
         elif segment is parts.exif and exif:
             pieces.append(_segment(_APP1, exif_codec.PREFIX + exif))
             if "exif" in keep:
@@ -122,7 +121,9 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
     for part in layout.body:
         if isinstance(part, tuple):
             pieces.append(part)
-        elif is_table(part) or part.marker == 0xDA:
+        elif part.marker == SOS:
+            pieces.append(_scan(data, layout, part))
+        elif is_table(part):
             pieces.append((part.start, part.end))
     pieces.append((layout.end - 2, layout.end) if layout.complete else b"\xff\xd9")
     return Cleaned(assemble(data, pieces), _removed(parts, kept, exif, carries_icc), tuple(parts.notes))
@@ -215,7 +216,9 @@ def _oddities(data: bytes, parts: _Parts) -> None:
     if layout.padding:
         parts.notes.append(f"{layout.padding:,} bytes of padding between its parts")
     if not layout.complete:
-        parts.notes.append("the end is missing")
+        parts.notes.append("its end marker is missing")
+    if not layout.has_all_detail:
+        parts.notes.append("its last scans are missing, which hold the fine detail")
     if layout.coding.startswith("arithmetic"):
         parts.notes.append("arithmetic coding, which few programs read")
     if layout.height_is_late:
@@ -260,6 +263,22 @@ def _jfif(body: bytes) -> bytes:
     if units > 2 or across == b"\0\0" or down == b"\0\0":
         units, across, down = 0, b"\0\1", b"\0\1"
     return _segment(APP0, b"JFIF\0" + version + bytes((units,)) + across + down + b"\0\0")
+
+
+def _adobe(body: bytes, channels: int) -> bytes:
+    """Return Adobe's segment with a transform that exists; others are taken for luminance and chroma (jdapimin.c)."""
+    usual = {3: 1, 4: 2}.get(channels, body[11])
+    return _segment(_APP14, body[:11] + bytes((body[11] if body[11] in (0, usual) else usual,)))
+
+
+def _scan(data: bytes, layout: Layout, segment: Segment) -> Piece:
+    """Return the head of a scan; outside progressive ones its last three bytes mean nothing, and have one legal value.
+
+    Some cameras leave them at zero, on which decoders remark (T.81, table B.3; jdhuff.c).
+    """
+    if layout.coding.endswith("progressive") or data[segment.end - 3:segment.end] == _ALL_OF_IT:
+        return (segment.start, segment.end)
+    return data[segment.start:segment.end - 3] + _ALL_OF_IT
 
 
 def _frame(data: bytes, layout: Layout, segment: Segment) -> Piece:

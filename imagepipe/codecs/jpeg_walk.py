@@ -20,6 +20,9 @@ _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC9: "arith
 _UNTAKEN = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xCB: "lossless",
             0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical", DHP: "hierarchical", EXP: "hierarchical"}
 
+_NEVER = 14  #: More bits than a coefficient can lack that is in a scan (T.81, table B.3).
+_NOTHING = [_NEVER] * 64
+
 # a run of 0xFF before a marker is filling: only its last one counts, which also keeps the search linear
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -61,16 +64,29 @@ class Layout:
     components: tuple[Component, ...] = ()
     tables: dict[int, tuple[int, ...]] = field(default_factory=dict)  #: Quantisation tables, zigzag.
     scans: int = 0
+    lacking: dict[int, list[int]] = field(default_factory=dict)  #: See `_note_detail`.
     padding: int = 0  #: Bytes between segments that belong to none.
-    end: int = 0  #: Behind the end marker; where the data ends if that is missing.
+    end: int = 0  #: Behind the end marker; where the last scan ends if that is missing.
     complete: bool = True  #: The end marker is there.
+
+    @property
+    def has_all_channels(self) -> bool:
+        """Whether each channel is in a scan, be it a coarse one."""
+        return all(self.lacking.get(component.number, _NOTHING)[0] < _NEVER for component in self.components)
+
+    @property
+    def has_all_detail(self) -> bool:
+        """Whether the scans that have begun are all that a picture needs, down to the last bit of each channel."""
+        return all(not any(self.lacking.get(component.number, _NOTHING)) for component in self.components)
 
 
 def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
     """Return the layout of the first picture in `data`; what follows its end is not looked at.
 
-    Raises `NotAnImage`, `Corrupt`, `FormatNotAllowed` and `TooSlow`. With `accept_damaged`, a
-    picture that breaks off after its first scan has begun is taken as it is.
+    A picture whose last scan has begun needs no end marker: some programs lose it, and nobody sees
+    that. Whether the data of that scan are all there only decoding tells. Raises `NotAnImage`,
+    `Corrupt`, `FormatNotAllowed` and `TooSlow`. With `accept_damaged`, a picture that breaks off
+    after its first scan has begun is taken as it is.
     """
     if data[:3] != b"\xff\xd8\xff":
         raise NotAnImage("this is no JPEG: it does not start like one")
@@ -78,22 +94,20 @@ def walk(data: bytes, *, accept_damaged: bool = False) -> Layout:
     for _ in range(MAX_PARTS):
         found = _MARKER.search(data, at)
         if found is None:
-            return _broken_off(data, layout, "it has no end marker; part of the picture is missing", accept_damaged)
+            return _broken_off(layout, "it breaks off; part of the picture is missing", accept_damaged)
         layout.padding += found.start() - at
         marker, at = data[found.end() - 1], found.end()
         if marker == EOI:
             layout.end = at
-            return _checked(layout)
+            return _checked(layout, accept_damaged)
         if marker == TEM or 0xD0 <= marker <= 0xD7:
             layout.padding += 2  # markers without content: libjpeg reads over them here
             continue
         if marker == SOI or marker in range(0x02, 0xC0) or marker == 0xC8 or marker in range(0xF0, 0xFE):
-            if layout.scans and accept_damaged:
-                return _broken_off(data, layout, "", accept_damaged)
-            raise Corrupt(f"the JPEG is damaged: a marker 0x{marker:02X} where none may be")
+            return _broken_off(layout, f"a marker 0x{marker:02X} where none may be", accept_damaged)
         end = at + int.from_bytes(data[at:at + 2], "big")
         if end < at + 2 or end > len(data) or at + 2 > len(data):
-            return _broken_off(data, layout, "it breaks off, or a length in it is wrong", accept_damaged)
+            return _broken_off(layout, "it breaks off, or a length in it is wrong", accept_damaged)
         segment = Segment(marker, found.start(), end)
         at = end
         if marker == SOS:
@@ -146,6 +160,7 @@ def _scan(data: bytes, layout: Layout, segment: Segment) -> int:
     layout.scans += 1
     if layout.scans > MAX_SCANS:
         raise TooSlow(f"the JPEG is in more than {MAX_SCANS} scans, which take too long to decode; save it again")
+    _note_detail(body, layout)
     found = _END_OF_SCAN.search(data, segment.end)
     stop = len(data) if found is None else _before_filling(data, found.start(), segment.end)
     layout.body += [segment, (segment.end, stop)]
@@ -175,14 +190,29 @@ def _quantisation(body: bytes, layout: Layout) -> None:
         at += 1 + size
 
 
-def _broken_off(data: bytes, layout: Layout, how: str, accept_damaged: bool) -> Layout:
-    if not accept_damaged or not layout.scans:
+def _note_detail(scan: bytes, layout: Layout) -> None:
+    """Note how many low bits the channels of a scan lack after it, for each of their 64 coefficients.
+
+    A scan that is not progressive has all of them (T.81, tables B.3 and G.1).
+    """
+    first, last, low = 0, 63, 0
+    if layout.coding.endswith("progressive"):
+        first, last, low = scan[-3], min(scan[-2], 63), min(scan[-1] & 15, _NEVER - 1)
+    for number in scan[1:-3:2]:
+        lacking = layout.lacking.setdefault(number, list(_NOTHING))
+        for coefficient in range(first, last + 1):
+            lacking[coefficient] = low
+
+
+def _broken_off(layout: Layout, how: str, accept_damaged: bool) -> Layout:
+    if not layout.scans or not (accept_damaged or layout.has_all_detail):
         raise Corrupt(f"the JPEG is damaged or incomplete: {how}")
-    layout.end, layout.complete = len(data), False
-    return _checked(layout)
+    last = layout.body[-1]
+    layout.end, layout.complete = last[1] if isinstance(last, tuple) else last.end, False
+    return _checked(layout, accept_damaged)
 
 
-def _checked(layout: Layout) -> Layout:
+def _checked(layout: Layout, accept_damaged: bool) -> Layout:
     if not layout.scans:
         raise Corrupt("the JPEG holds no picture data")
     if not layout.width or not layout.height:
@@ -190,4 +220,6 @@ def _checked(layout: Layout) -> Layout:
     missing = [component.table for component in layout.components if component.table not in layout.tables]
     if missing and layout.scans == 1:
         raise Corrupt("the JPEG is damaged: a quantisation table is missing")
+    if not accept_damaged and not layout.has_all_channels:
+        raise Corrupt("the JPEG is damaged or incomplete: one of its channels is missing")
     return layout
