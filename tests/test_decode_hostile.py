@@ -484,7 +484,7 @@ def test_memory_is_asked_for_before_anything_is_decoded(monkeypatch):
 
 
 def test_kinds_that_no_decoder_here_takes_are_named():
-    for data, format, words in ((psd(10, 10, depth=32), "psd", "32 bits a channel"),
+    for data, format, words in ((psd(10, 10)[:24] + b"\0\7" + bytes(14), "psd", "separate spot inks"),
                                 (tiff(t258=(3, 1, 24), t339=(3, 1, 3)), "tiff", "24 floating-point bits")):
         with pytest.raises(FormatNotAllowed, match=words):
             decode(data, format)

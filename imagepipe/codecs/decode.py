@@ -181,13 +181,19 @@ def decode_fully(data: bytes, format: str, *, header: Header | None = None, max_
         else:
             image, notes, damaged, color = _one(data, header, accept_damaged)
             frames = [Frame(image)]
-        for frame in frames:
-            frame.image.info = {}  # what a plugin puts there finds its way into files
+        frames = [_bare(frame) for frame in frames]
         kept = _metadata(data, format) if keep_metadata else {}
     return Decoded(
         Pixels(tuple(frames), loop=header.loop, color=color, quality=header.quality, subsampling=header.subsampling,
                orientation=1 if format in _UPRIGHT else header.orientation, metadata=kept),
         header, notes, damaged, fingerprint)
+
+
+def _bare(frame: Frame) -> Frame:
+    """Return a frame whose image has an empty `info`: what a plugin puts there finds its way into files."""
+    fine = frame.image.info.get(FINE)
+    frame.image.info = {}
+    return frame if fine is None else replace(frame, fine=fine)
 
 
 def verify(data: bytes, format: str, *, header: Header | None = None, max_pixels: int = MAX_PIXELS,
@@ -291,7 +297,7 @@ class _Animated:
                 yield from decode_apng.frames(found, self.max_frames, self.max_pixels)
                 return
             if found.depth == 16:
-                yield decode_png.deep(found), 0
+                yield decode_png.deep(found, fine=not is_srgb(self.header.color, self.header.channels)), 0
                 return
             data = found.file()
         if self.header.format == "gif":
@@ -352,13 +358,17 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
         from imagepipe.codecs.decode_tiff import decode_tiff
 
         return decode_tiff(data, accept_damaged=accept_damaged)
-    layout = decode_psd.layout(data) if format == "psd" else None
-    if layout is not None and not layout.by_pillow:
-        return decode_psd.composite(data, layout), (), False, header.color
+    if format == "psd":
+        from imagepipe.codecs.psd_pixels import composite
+
+        image, notes, damage, color = composite(data, decode_psd.layout(data), accept_damaged=accept_damaged)
+        return _opaque_as_such(image), (*notes, *_said(damage)), bool(damage), color
     image, notes, damaged = decode_pillow.still(data, header, accept_damaged=accept_damaged)
-    if layout is not None and not layout.transparent:
-        image = _without_alpha(image)  # a selection that somebody saved
     return image, notes, damaged, header.color
+
+
+def _said(damage: str) -> tuple[str, ...]:
+    return (f"damaged: {damage}",) if damage else ()
 
 
 def _opaque_as_such(image: Image.Image) -> Image.Image:
