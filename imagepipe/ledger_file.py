@@ -224,14 +224,14 @@ def refuse_network(path: Path, mounts: str = "/proc/self/mounts") -> None:
         lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return  # no Linux: nothing to go by
-    folder = path.absolute().parent.resolve()
-    best, kind = -1, ""
+    folder = f"{path.absolute().parent.resolve()}/".replace("//", "/")
+    best, kind = "", ""
     for line in lines:
         fields = line.split(" ")
         if len(fields) > 2:
-            mount = Path(fields[1].replace("\\040", " "))
-            if folder.is_relative_to(mount) and len(mount.parts) >= best:
-                best, kind = len(mount.parts), fields[2]
+            mount = fields[1].replace("\\040", " ").rstrip("/") + "/"
+            if folder.startswith(mount) and len(mount) >= len(best):
+                best, kind = mount, fields[2]
     if kind in _NETWORK_FILE_SYSTEMS:
         raise LedgerError(f"the ledger {path} would be on a network file system ({kind}), where SQLite cannot keep "
                           "it safe; name a local file with --ledger FILE, or go without one: --ledger none")

@@ -41,7 +41,8 @@ from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.stores.connection import Patience
 from imagepipe.testing import jpeg
 
-PACE = Pace(progress=0.25, total=0.8)
+HURRIED = Pace(progress=0.1, total=0.25)  #: While there is a fault, which may be that nothing comes.
+AT_EASE = Pace(progress=20, total=60)
 TRIED: Counter[str] = Counter()  #: Runs in which a fault came true, of each kind.
 
 
@@ -106,7 +107,8 @@ class Shop:
 
     def run(self, store: FaultyStore, ledger: Path | str, **options: Any) -> tuple[list[Outcome], Summary]:
         virtual = VirtualTime()
-        with hurried(store.base_url, virtual, connections=2, pace=PACE, patience=Patience(attempts=4)) as client:
+        pace = HURRIED if store.fault else AT_EASE
+        with hurried(store.base_url, virtual, connections=2, pace=pace, patience=Patience(attempts=4)) as client:
             run = api.upload(self.rows, client, ledger=ledger, jobs=0, roots=[self.folder], connections=2,
                              upload_options={"sleep": virtual.sleep, "waits": (0.5, 1.0, 2.0)}, **options)
             return list(run), run.summary

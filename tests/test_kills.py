@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_runs import IN_MEMORY, Row, seven_rows
 from faulty_store import FaultyStore
 
 from imagepipe.errors import LedgerDamaged
@@ -34,7 +36,6 @@ from imagepipe.testing import jpeg
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 PRODUCTS = {1: "SHIRT", 2: "MUG", 3: "BOWL"}
-Row = dict[str, Any]
 
 
 class Driver:
@@ -83,16 +84,13 @@ class Shop:
     prune: bool = False
     connections: int = 1
     rows: list[Row] = field(default_factory=list)
-    seed: int = 0
+    seed: int = 10  #: Of the last picture that was made.
 
     def __post_init__(self) -> None:
         self.ledger = self.ledger or str(self.folder / "state" / "ledger.sqlite3")
         (self.folder / "state").mkdir()
-        for name, product in zip("abcdef", (1, 1, 1, 2, 2, 3), strict=True):
-            self.picture(f"{name}.jpg")
-            self.rows.append({"image": f"{name}.jpg", "product_id": product})
-        shutil.copy(self.folder / "b.jpg", self.folder / "g.jpg")
-        self.rows.append({"image": "g.jpg", "sku": "SHIRT", "description": "of a duplicate"})
+        self.rows = seven_rows(self.folder, (1, 1, 1, 2, 2, 3), same_as="b.jpg")
+        self.row("g").update(description="of a duplicate")
         self.row("a").update(description="front", sort_order=4)
         self.row("c").update(is_thumbnail=True)
         self.row("e").update(is_thumbnail=True, description="handle")
@@ -229,9 +227,10 @@ class Shop:
 
 
 @pytest.fixture
-def shop(driver: Driver, tmp_path: Path) -> Iterator[Shop]:
-    with FaultyStore(products=dict(PRODUCTS)) as store:
-        yield Shop(driver, store, tmp_path)
+def shop(driver: Driver) -> Iterator[Shop]:
+    with (FaultyStore(products=dict(PRODUCTS)) as store,
+          tempfile.TemporaryDirectory(prefix="imagepipe-kills-", dir=IN_MEMORY) as folder):
+        yield Shop(driver, store, Path(folder))
 
 
 # -- histories: what was done before, and what the run that is killed has to do ------------------
@@ -498,3 +497,13 @@ def test_kills_at_hundreds_of_moments(shop: Shop, history: Callable[[Shop], None
     at_random_moments(shop, history, 300)
     say(f"{KILLS.total() - before} kills")
     record_property("kills", KILLS.total() - before)
+
+
+@pytest.mark.slow
+def test_thousands_were_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs last of all: says how many it were, in this process."""
+    with capsys.disabled():
+        say(f"{KILLS.total():,} kills: {dict(KILLS)}")
+    if not {"random moments", "settling", "undo", *(history.__name__ for history in HISTORIES)} <= set(KILLS):
+        pytest.skip("a part of the tests ran, not all")
+    assert KILLS.total() >= 2_000

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_runs import IN_MEMORY
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -51,7 +52,7 @@ class Row:
 class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="imagepipe-model-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="imagepipe-model-", dir=IN_MEMORY))
         self.store = MemoryStore()
         for product in PRODUCTS:
             self.store.add_product(product)
@@ -261,10 +262,11 @@ TestHistories.settings = settings(
 
 
 @pytest.mark.slow
-def test_many_more_histories() -> None:
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_a_thousand_more_histories(part: int) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(Histories, settings=settings(  # type: ignore[no-untyped-call]
-        max_examples=3000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
+        max_examples=1000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
 
 
