@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import pyvips
-from pictures import animated, animation, chunk, encoded, photo
+from pictures import animated, animation, chunk, encoded, photo, xmp
 from PIL import Image, ImageOps
 
 from imagepipe.codecs.decode import decode, decode_fully, read_any_header, verify
@@ -537,6 +537,15 @@ def test_the_orientation_of_an_avif_is_left_to_be_applied():
     pixels = decode(encoded("AVIF", exif=exif.tobytes()), "avif")
 
     assert (pixels.orientation, pixels.size) == (6, (WIDTH, HEIGHT))
+
+
+def test_an_orientation_that_only_xmp_states_turns_no_avif():
+    stated = xmp()
+    assert b'tiff:Orientation="6"' in stated
+
+    pixels = decode(encoded("AVIF", xmp=stated), "avif")
+
+    assert (pixels.orientation, set(pixels.metadata)) == (1, {"xmp"})
 
 
 # --- results

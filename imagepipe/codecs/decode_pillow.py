@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imagepipe.asset import Color
 from imagepipe.codecs import decode_boxes
+from imagepipe.codecs import exif as exif_codec
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixteen, opaque, plain
 from imagepipe.codecs.header import Header
@@ -31,7 +32,6 @@ DECODER_LIMIT = 16_384 * 16_384
 _CHANNELS = {"1": "bilevel", "L": "gray", "LA": "gray", "I": "gray", "I;16": "gray", "I;16B": "gray", "I;16L": "gray",
              "F": "gray", "P": "palette", "PA": "palette", "CMYK": "cmyk", "LAB": "lab"}
 _MAX_PROFILE = 8_000_000  # bytes; a profile larger than a picture is none
-_ORIENTATION = 274  # of EXIF
 _ALPHA_UNUSED = frozenset({"bmp", "tga"})  # where 32 bits a pixel often mean 24 and a byte of nothing
 
 
@@ -63,14 +63,14 @@ def peek(data: bytes, format: str) -> Header:
         raise
     with opened as image:
         frames = int(getattr(image, "n_frames", 1)) if format == "avif" else 1  # of others it would be counted, slowly
-        exif = image.getexif() if format == "avif" else {}
-        orientation = exif.get(_ORIENTATION, 1)
+        # Pillow puts the boxes that turn and mirror into this block; its `getexif` also believes XMP, others do not
+        orientation = exif_codec.read(image.info.get("exif", b"")).orientation if format == "avif" else 1
         transparent = "transparency" in image.info
         return Header(
             format=format, width=image.width, height=image.height, frames=frames,
             has_alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent,
             bit_depth=_depth(image, data), channels=_CHANNELS.get(image.mode, "rgb"),
-            orientation=orientation if type(orientation) is int and 1 <= orientation <= 8 else 1,
+            orientation=orientation,
             color=_color(image, data, format), loop=0 if frames > 1 else None,
             notes=_about(image, format))
 
@@ -99,7 +99,8 @@ def _color(image: Image.Image, data: bytes, format: str) -> Color:
 def metadata(data: bytes, format: str) -> dict[str, bytes]:
     """Return the EXIF (from its byte order on) and XMP of an AVIF or TIFF. Raises whatever the plugin raises."""
     with open_one(data, format) as image:
-        exif, xmp = image.getexif().tobytes(), image.info.get("xmp")
+        exif = image.info.get("exif", b"") if format == "avif" else image.getexif().tobytes()
+        xmp = image.info.get("xmp")
     found = {"exif": exif.removeprefix(b"Exif\0\0"), "xmp": xmp}
     return {name: value for name, value in found.items() if isinstance(value, bytes) and value}
 
