@@ -63,7 +63,7 @@ class World:
         rows = [replace(self.asset(asset) if isinstance(asset, str) else asset, number=number)
                 for number, asset in enumerate(assets, 1)]
         run_id = self.ledger.begin_run(self.store.identity)
-        self.last = Upload(self.store, self.ledger, run_id, settings=settings, sleep=no_sleep, **options)
+        self.last = Upload(self.store, self.ledger, run_id, settings=settings, **{"sleep": no_sleep, **options})
         outcomes = list(run(rows, Pipeline((ReadAsIs(settings), Dedupe(), self.last)), stop=stop))
         return sorted(outcomes, key=lambda outcome: outcome.asset.number)
 
@@ -497,6 +497,25 @@ def test_a_lost_request_is_sent_again_once_it_is_proved_absent(world: World) -> 
     assert outcomes[0].asset.delivery and outcomes[0].asset.delivery.attempts == 2
     assert world.contents() == ["a"]
     assert world.store.requests.count("images") >= 5  # absent in one listing proves nothing
+
+
+@pytest.mark.parametrize(("asked", "first"), [(7.0, 7.0), (0.0, 0.5)])
+def test_before_each_look_for_a_lost_request_the_store_gets_time(world: World, asked: float, first: float) -> None:
+    world.write("a", "a")
+    happened: list[object] = []
+
+    def lose(what: str, number: int) -> None:
+        happened.append(what)
+        if happened.count("create") == 1 and what == "create":
+            lost = Ambiguous("the answer was lost")
+            lost.wait = asked
+            raise lost
+
+    world.store.before = lose
+    world.send("a", sleep=happened.append, waits=(0.5, 1.0, 2.0))
+
+    began = happened.index("create")
+    assert happened[began:began + 8] == ["create", first, "images", 1.0, "images", 2.0, "images", "create"]
 
 
 def test_a_listing_that_lags_is_waited_for(world: World) -> None:
