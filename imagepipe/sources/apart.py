@@ -50,11 +50,16 @@ class Numbers:
     >>> numbers = Numbers()
     >>> numbers.setdefault(hash("a"), 1), numbers.setdefault(hash("a"), 2), numbers.setdefault(hash("b"), 3)
     (1, 1, 3)
+    >>> hash("b") in numbers, hash("c") in numbers
+    (True, False)
     """
 
     def __init__(self) -> None:
         self._slots = array("q", bytes(2 * 8 * 64))  # pairs of key and value; no key is 0, which is a free slot
         self._count = 0
+
+    def __contains__(self, key: int) -> bool:
+        return self._slots[self._find(key or 1)] != 0
 
     def setdefault(self, key: int, value: int) -> int:
         """Return the value of `key`, which is `value` from now on if there was none."""

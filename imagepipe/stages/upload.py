@@ -426,8 +426,9 @@ class Upload:
     def gone(self) -> list[Place]:
         """Return the places, of products that the source names, that it no longer names."""
         found = []
-        for product_id, keys in sorted(self._state.admission.keys.items()):
-            found += [place for place in self._state.records.places(product_id) if place.key not in keys]
+        for product_id in self._state.admission.products_named():
+            found += [place for place in self._state.records.places(product_id)
+                      if not self._state.admission.names(place)]
         return found
 
     def prune(self, places: Sequence[Place]) -> None:

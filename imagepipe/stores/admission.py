@@ -8,9 +8,10 @@ from typing import Literal
 
 from imagepipe.asset import Asset
 from imagepipe.errors import SourceError
+from imagepipe.ledger import Place
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import failure
-from imagepipe.sources import Apart
+from imagepipe.sources.apart import Apart, Numbers
 from imagepipe.stores.products import Product, Products, no_such_product
 from imagepipe.stores.records import without_secrets
 
@@ -22,7 +23,7 @@ class Admission:
     products: Products
     existing: Literal["add", "skip"]  #: For products that hold images which are not ours.
     had_images: set[int] = field(default_factory=set)  #: Products that do, of those that were looked at.
-    keys: dict[int, set[str]] = field(default_factory=dict)  #: The places that the source names, by product.
+    _named: Numbers = field(default_factory=Numbers)  # hashes of the places that the source names
     # kept here, since what is known of a product is let go of when it is through, and it may come again
     _rows: dict[int, int] = field(default_factory=dict)  # by product: rows so far, whose order is that of the input
     _thumbnails: dict[int, str] = field(default_factory=dict)  # by product: the first source that stated `is_thumbnail`
@@ -54,7 +55,7 @@ class Admission:
             asset = replace(asset, key=told.key, notes=told.notes)
             order = self._rows.get(product.id, 0)
             self._rows[product.id] = order + 1
-            self.keys.setdefault(product.id, set()).add(without_secrets(asset.place))
+            self._named.setdefault(hash((product.id, without_secrets(asset.place))), 0)
             if asset.target.is_thumbnail:
                 first = self._thumbnails.setdefault(product.id, asset.source)
                 if first != asset.source:
@@ -62,6 +63,14 @@ class Admission:
                                         warning="second_thumbnail",
                                         note=f"not made the thumbnail, as {first} is")
         return replace(asset, order=order)
+
+    def products_named(self) -> list[int]:
+        """Return the products that the source names."""
+        return sorted(self._rows)
+
+    def names(self, place: Place) -> bool:
+        """Tell whether the source names a place. By a hash: once in a blue moon it says so of one too many."""
+        return hash((place.product, place.key)) in self._named
 
     def accepted(self, asset: Asset) -> Asset | Outcome:
         """Return the asset, or why its product cannot take it."""
