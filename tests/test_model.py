@@ -9,6 +9,7 @@ gone, and one more run does nothing.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -34,7 +35,7 @@ from imagepipe.pipeline import Pipeline
 from imagepipe.runner import run
 from imagepipe.stages.dedupe import Dedupe
 from imagepipe.stages.upload import Upload
-from imagepipe.undo import undo, undoable
+from imagepipe.undo import Done, Undoable, undo, undoable
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 PRODUCTS = [1, 2]
@@ -62,6 +63,10 @@ class Histories(RuleBasedStateMachine):
         self.forgotten: set[tuple[int, str]] = set()  #: What no ledger knows any more to be ours.
         self.settings = ""
         self.clock = 0
+        self.archive = self.folder / "archive"  #: A copy of every picture that there ever was.
+        self.archive.mkdir()
+        for content in CONTENTS:
+            (self.archive / f"kept {content}").write_text(content)
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -165,17 +170,100 @@ class Histories(RuleBasedStateMachine):
         self._run([False])
         self._heal()
 
-    @rule()
-    def undo(self) -> None:
-        """Take the last run back; a clean run sends its pictures again."""
+    @rule(archive=st.booleans())
+    def undo(self, archive: bool) -> None:
+        """Take the last run back; what it replaced is back where it is at hand, and a clean run goes by the files."""
+        before = {product: set(self.store.products[product]) for product in PRODUCTS}
         with Ledger.open(self.folder / "ledger.sqlite3") as book:
-            try:
-                what = undoable(self.store, book, sleep=lambda seconds: None, waits=(0, 0))
-            except ConfigurationError:
-                return  # there is no run to take back
-            done = list(undo(self.store, book, what, sleep=lambda seconds: None, waits=(0, 0),
-                             recipe=lambda settings: (ReadAsIs(settings), settings)))
-            assert len([one for one in done if one.action == "delete"]) == len(what.delete)
+            what = self._undoable(book, archive)
+            if what is None:
+                return
+            done = self._undo(book, what)
+        deleted = {(one.product, one.image_id) for one in done if one.action == "delete"}
+        assert deleted == {(image.product, image.image_id) for image in what.delete}
+        assert not [one for one in done if one.action == "left"]
+        for product in PRODUCTS:
+            doomed = {image_id for its, image_id in deleted if its == product}
+            assert before[product] - doomed <= set(self.store.products[product])
+        self._what_was_announced_is_there(what)
+        assert not what.lost or not archive or all("undo" in one.reason for one in what.lost)
+
+    @rule(archive=st.booleans(), after=st.integers(0, 12), committed=st.booleans(), again=st.booleans())
+    def undo_and_pull_the_plug(self, archive: bool, after: int, committed: bool, again: bool) -> None:
+        """Kill the undoing at its n-th request; undo once more, or leave it to the next clean run."""
+        dead = [False]
+
+        def plug(what: str, number: int) -> None:
+            if dead[0] or number > after:
+                dead[0] = True
+                raise Killed
+
+        with Ledger.open(self.folder / "ledger.sqlite3") as book:
+            what = self._undoable(book, archive)
+            if what is None:
+                return
+            self.store.requests.clear()
+            setattr(self.store, "after" if committed else "before", plug)
+            _mortal(book, dead, 0)
+            with contextlib.suppress(Killed):
+                self._undo(book, what)
+            self._heal()
+        self.nothing_is_there_twice()
+        if again:
+            with Ledger.open(self.folder / "ledger.sqlite3") as book:
+                self._undo(book, undoable(self.store, book, what.run, folders=[self.archive] if archive else [],
+                                          sleep=lambda seconds: None, waits=(0, 0)))
+            self._what_was_announced_is_there(what)
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data())
+    def change_and_undo_at_once(self, data: Any) -> None:
+        """With an archive at hand, undoing a clean run leaves what was there before it, to the last text and order."""
+        self._run([False])
+        before = {product: self._shown(product) for product in PRODUCTS}
+        for name in data.draw(st.lists(st.sampled_from(sorted(self.rows)), min_size=1, unique=True)):
+            self._save(name, data.draw(contents))
+        requests = len(self.store.requests)
+        self._run([False])
+        if "create" not in self.store.requests[requests:]:
+            return  # it is an earlier run that would be undone
+        with Ledger.open(self.folder / "ledger.sqlite3") as book:
+            what = self._undoable(book, archive=True)
+            assert what is not None
+            assert what.lost == ()
+            self._undo(book, what)
+        for product in PRODUCTS:
+            after = self._shown(product)
+            assert set(after) == set(before[product])
+            for one in what.restore:
+                if one.place.product == product:
+                    content = self._content_of(one.place.source_sha256)
+                    assert after[content] == before[product][content]
+
+    def _undoable(self, book: Ledger, archive: bool) -> Undoable | None:
+        try:
+            return undoable(self.store, book, folders=[self.archive] if archive else [],
+                            sleep=lambda seconds: None, waits=(0, 0))
+        except ConfigurationError:
+            return None  # there is no run to take back
+
+    def _undo(self, book: Ledger, what: Undoable) -> list[Done]:
+        return list(undo(self.store, book, what, sleep=lambda seconds: None, waits=(0, 0),
+                         recipe=lambda settings: (ReadAsIs(settings), settings)))
+
+    def _what_was_announced_is_there(self, what: Undoable) -> None:
+        for product, sha256 in [*((one.place.product, one.place.source_sha256) for one in what.restore),
+                                *((before.place.product, before.place.source_sha256) for before, _ in what.stay)]:
+            assert self._content_of(sha256) in self._held(product)
+
+    @staticmethod
+    def _content_of(sha256: str) -> str:
+        return next(content for content in CONTENTS if hashlib.sha256(content.encode()).hexdigest() == sha256)
+
+    def _shown(self, product: int) -> dict[str, tuple[str, int]]:
+        """Return what a product holds, with its text and order."""
+        return {self.store.bodies[image.id].decode().removesuffix(" small"): (image.description, image.sort_order)
+                for image in self.store.products[product].values()}
 
     def _heal(self) -> None:
         self.store.before = self.store.after = lambda what, number: None
