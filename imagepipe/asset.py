@@ -107,6 +107,9 @@ class Frame:
 
     image: Image.Image  #: Of full size, with an empty `info`.
     duration: int = 0  #: In milliseconds; 0 in a still picture.
+    #: Of a picture of 16 bits whose colours are still to be converted: what rounding to 8 left over, as `L` or
+    #: `RGB`. The value of 16 bits is 257 times that in `image` plus this, of -128 to 127 (two's complement).
+    fine: Image.Image | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ becomes `Corrupt`. Colour is not converted here, but bits are: frames have 8 bit
 
 Some doubtful cases, and what was decided:
 
-- 16-bit pictures are scaled to 8 bits with rounding (`decode_modes`); HEIC of 10 and 12 bits by
-  libheif, AVIF by libavif; of animated 16-bit PNGs Pillow takes the high bytes, at most 1/255 off.
+- 16-bit pictures are scaled to 8 bits with rounding (`decode_modes`), HEIC of 10 and 12 bits too, and
+  what that leaves over is kept beside them where colours are still to be converted (`Frame.fine`). AVIF is
+  scaled by libavif; of animated 16-bit PNGs Pillow takes the high bytes, at most 1/255 off.
 - A PNG without its end is refused although its rows may be there: `codecs.png` says so.
 - `accept_damaged` does not use Pillow's `LOAD_TRUNCATED_IMAGES`, which all threads share: what a
   decoder left behind when it failed is taken.
@@ -37,7 +38,7 @@ from imagepipe.codecs import (
     webp,
 )
 from imagepipe.codecs.decode_guard import corrupt, shielded
-from imagepipe.codecs.decode_modes import opaque, plain
+from imagepipe.codecs.decode_modes import FINE, opaque, plain
 from imagepipe.codecs.header import Header
 from imagepipe.codecs.statements import statement
 from imagepipe.errors import Corrupt, ImageError, NotAnImage
@@ -291,12 +292,14 @@ class _Animated:
     def _strictly(self) -> Iterator[tuple[Image.Image, int]]:
         data = self.data
         if self.header.format == "png":
-            found = decode_png.parts(data)
+            found = decode_png.parts(data, still=self.header.loop is None)
             decode_png.check_rows(found)
             if self.header.loop is not None:  # an animation
                 yield from decode_apng.frames(found, self.max_frames, self.max_pixels)
                 return
             if found.depth == 16:
+                from imagepipe.color import is_srgb  # loads littleCMS
+
                 yield decode_png.deep(found, fine=not is_srgb(self.header.color, self.header.channels)), 0
                 return
             data = found.file()

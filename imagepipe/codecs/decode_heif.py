@@ -2,7 +2,7 @@
 
 Their functions are called directly, so nothing is registered with Pillow. libheif applies the
 boxes that turn and mirror a picture while it decodes, and the orientation in EXIF repeats them:
-it is not applied again. Pictures of 10 and 12 bits are brought to 8 by libheif.
+it is not applied again. Pictures of 10 and 12 bits are brought to 8 here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from PIL import Image
 
 from imagepipe.asset import Color
 from imagepipe.codecs.decode_boxes import largest_size
+from imagepipe.codecs.decode_modes import FINE, left_over
 from imagepipe.codecs.decode_pillow import DECODER_LIMIT, too_many_pixels
 from imagepipe.codecs.header import Header
 from imagepipe.errors import FormatNotAllowed
@@ -66,14 +67,49 @@ def _color(info: dict[str, Any]) -> Color:
 
 def decode_heif(data: bytes) -> Image.Image:
     """Return the primary picture, upright. Raises whatever the library raises."""
-    file = open_heif(data)
+    file = _library().open_heif(data, convert_hdr_to_8bit=False)
     picture = file[file.primary_index]
     premultiplied = bool(picture.premultiplied_alpha)
+    bits = int(picture.info.get("bit_depth", 8))
+    if bits > 8:
+        return _rounded(picture, bits, premultiplied)
     decoded: Image.Image = picture.to_pillow()
     decoded.info = {}
     if premultiplied:
         decoded = decoded.convert("RGBA")
     return decoded
+
+
+def _rounded(picture: Any, bits: int, premultiplied: bool) -> Image.Image:
+    """Return a picture of more than 8 bits in 8, rounded: libheif would cut."""
+    import numpy as np
+
+    from imagepipe.color import is_srgb
+
+    values: Any = np.asarray(picture)  # of 16 bits, the lowest of them 0
+    values = values.reshape(*values.shape[:2], -1)
+    colors = 3 if values.shape[2] > 2 else 1
+    exact = not premultiplied and not is_srgb(_color(picture.info), "rgb" if colors == 3 else "gray")
+    result = np.empty(values.shape, np.uint8)
+    fine = np.empty((*values.shape[:2], colors if exact else 0), np.uint8)
+    for top in range(0, len(values), 64):
+        band = values[top:top + 64]
+        band = band | band >> bits  # of which the highest is 65,535
+        shown = ((band.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        result[top:top + 64] = shown
+        if exact:
+            fine[top:top + 64] = left_over(band[..., :colors], shown[..., :colors])
+    decoded = _image(result)
+    if premultiplied and decoded.mode == "RGBA":
+        decoded = Image.frombytes("RGBa", decoded.size, decoded.tobytes()).convert("RGBA")
+    if exact:
+        decoded.info[FINE] = _image(fine)
+    return decoded
+
+
+def _image(array: Any) -> Image.Image:
+    """Return an array of bytes as a picture."""
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def metadata(data: bytes) -> dict[str, bytes]:

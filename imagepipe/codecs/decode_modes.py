@@ -11,7 +11,10 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-__all__ = ["detached", "from_floats", "from_integers", "from_sixteen", "join", "opaque", "plain"]
+__all__ = ["FINE", "detached", "from_floats", "from_integers", "from_sixteen", "join", "left_over",
+           "left_over_of_bytes", "opaque", "plain"]
+
+FINE = "fine"  #: Where decoders leave, in a picture's `info`, what `Frame.fine` is to hold.
 
 _SHALLOW = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 
@@ -78,6 +81,32 @@ def join(high: Image.Image, low: Image.Image) -> Image.Image:
     more = ImageChops.subtract(low, high).point(_beyond(128, len(high.getbands())))
     less = ImageChops.subtract(high, low).point(_beyond(128, len(high.getbands())))
     return ImageChops.subtract(ImageChops.add(high, more), less)
+
+
+def left_over(values: Any, shown: Any) -> Any:
+    """Return what rounding left over, as in `Frame.fine`, of an array of 16-bit values shown as bytes.
+
+    -128 to 128 may be left over; the last becomes 127, which is hardly off.
+    """
+    import numpy as np
+
+    rest = values.astype(np.int32)
+    rest -= shown.astype(np.int32) * 257
+    return np.clip(rest, -128, 127, out=rest).astype(np.int8).view(np.uint8)
+
+
+def left_over_of_bytes(high: Image.Image, low: Image.Image, rounded: Image.Image) -> Image.Image:
+    """Return what rounding left over of the colours, as `L` or `RGB`, from pictures of the high and the low bytes."""
+    import numpy as np
+
+    colors = 1 if rounded.mode in ("L", "LA") else 3
+    result = np.empty((rounded.height, rounded.width, colors), np.uint8)
+    for top in range(0, rounded.height, 64):
+        box = (0, top, rounded.width, min(rounded.height, top + 64))
+        upper, lower, shown = (np.asarray(image.crop(box)).reshape(box[3] - top, rounded.width, -1)[..., :colors]
+                               for image in (high, low, rounded))
+        result[top:box[3]] = left_over(upper.astype(np.uint16) << 8 | lower, shown)
+    return Image.fromarray(result[..., 0] if colors == 1 else result)
 
 
 def _beyond(limit: int, bands: int) -> list[int]:

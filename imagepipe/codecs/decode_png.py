@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageChops
 
 from imagepipe.codecs.decode_guard import corrupt
-from imagepipe.codecs.decode_modes import detached, from_sixteen, join
+from imagepipe.codecs.decode_modes import FINE, detached, from_sixteen, join, left_over_of_bytes
 from imagepipe.codecs.header import Header
 
 __all__ = ["Parts", "check_rows", "deep", "first_header", "parts", "salvage"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SHOWN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND"})
+_MOVING = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> samples a pixel (PNG, 11.2.2)
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PIECE = 1 << 18  # inflated at a time
@@ -66,14 +67,17 @@ class Parts:
         return b"".join(out)
 
 
-def parts(data: bytes) -> Parts:
-    """Return the parts of a PNG that show it; what comes after damage is left out, checksums are not looked at."""
+def parts(data: bytes, *, still: bool = False) -> Parts:
+    """Return the parts of a PNG that show it; what comes after damage is left out, checksums are not looked at.
+
+    Of one that is `still`, stray parts of an animation show nothing.
+    """
     found: Parts | None = None
     at, end = 8, len(data)
     chunks: list[tuple[bytes, bytes]] = []
     while at + 8 <= end:
         length, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
-        if name in _SHOWN:
+        if name in _SHOWN and not (still and name in _MOVING):
             content = data[at + 8:at + 8 + length]
             if name == b"IHDR" and found is None and len(content) == 13:
                 found = Parts(int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big"), content[8],
@@ -152,6 +156,9 @@ def _check(found: Parts, width: int, height: int, compressed: Iterable[bytes]) -
             present += len(piece)
             if present > needed + _PIECE:  # more than there is room for shows nothing, and could go on for ever
                 return
+    except EOFError:
+        if present >= needed:  # libpng complains
+            raise corrupt(_NAME, "its data has no end, which proves that it is intact") from None
     except zlib.error as error:
         raise corrupt(_NAME, f"its data cannot be inflated: {error}") from error
     if present < needed:
@@ -159,7 +166,10 @@ def _check(found: Parts, width: int, height: int, compressed: Iterable[bytes]) -
 
 
 def _inflated(compressed: Iterable[bytes], fed: int = _FED) -> Iterator[bytes]:
-    """Yield what `compressed` inflates to, in pieces; `fed` bytes are lost in front of a fault."""
+    """Yield what `compressed` inflates to, in pieces; `fed` bytes are lost in front of a fault.
+
+    Raises `EOFError` where the stream breaks off, and `zlib.error`.
+    """
     inflate = zlib.decompressobj()
     for content in compressed:
         view = memoryview(content)
@@ -170,6 +180,8 @@ def _inflated(compressed: Iterable[bytes], fed: int = _FED) -> Iterator[bytes]:
                 rest = inflate.unconsumed_tail
     while not inflate.eof and (piece := inflate.decompress(b"", _PIECE)):
         yield piece
+    if not inflate.eof:
+        raise EOFError
 
 
 def salvage(found: Parts) -> bytes:
@@ -181,7 +193,7 @@ def salvage(found: Parts) -> bytes:
             rows += piece
             if len(rows) >= needed:
                 break
-    except zlib.error:
+    except (EOFError, zlib.error):
         pass  # what came before stands
     if not rows:
         raise corrupt(_NAME, "none of its rows can be inflated")
@@ -196,11 +208,12 @@ def salvage(found: Parts) -> bytes:
     return Parts(found.width, found.height, found.depth, found.kind, found.interlaced, chunks).file()
 
 
-def deep(found: Parts) -> Image.Image:
+def deep(found: Parts, *, fine: bool = False) -> Image.Image:
     """Return a 16-bit PNG in 8 bits, scaled and rounded.
 
     Pillow reads only the high bytes of 16-bit colour. It is asked for the same data again as if
-    they were in the other byte order, which gives the low bytes; both make the rounded value.
+    they were in the other byte order, which gives the low bytes; both make the rounded value. With
+    `fine`, what rounding left over of the colours is in its `info`.
     """
     data = found.file()
     clear = found.data(b"tRNS")
@@ -208,6 +221,9 @@ def deep(found: Parts) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             grey = image.convert("I")
         result = from_sixteen(grey)
+        if fine:
+            high, low = (grey.point([at >> bits & 255 for at in range(65536)], "L") for bits in (8, 0))
+            result.info[FINE] = left_over_of_bytes(high, low, result)
         if clear is not None and len(clear) == 2:
             value = int.from_bytes(clear, "big")
             result.putalpha(grey.point([0 if at == value else 255 for at in range(65536)], "L"))
@@ -216,10 +232,15 @@ def deep(found: Parts) -> Image.Image:
         header = found.chunks[0][1]
         with Image.open(io.BytesIO(found.file(header[:8] + b"\x08\x06" + header[10:])), formats=["PNG"]) as image:
             bands = image.split()
-        return Image.merge("LA", (join(bands[0], bands[1]), join(bands[2], bands[3])))
+        result = Image.merge("LA", (join(bands[0], bands[1]), join(bands[2], bands[3])))
+        if fine:
+            result.info[FINE] = left_over_of_bytes(bands[0], bands[1], result)
+        return result
     mode = "RGBA" if found.kind == 6 else "RGB"
     high, low = (_read(data, rawmode) for rawmode in (f"{mode};16B", f"{mode};16L"))
     result = join(high, low)
+    if fine:
+        result.info[FINE] = left_over_of_bytes(high, low, result)
     if clear is not None and len(clear) == 6 and mode == "RGB":
         result.putalpha(ImageChops.invert(_equals(high, low, clear)))
     return result

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from imagepipe.asset import Color
 from imagepipe.codecs import tiff
 from imagepipe.codecs.decode_guard import corrupt, shielded
-from imagepipe.codecs.decode_modes import opaque, plain
+from imagepipe.codecs.decode_modes import FINE, opaque, plain
 from imagepipe.codecs.header import Header
 from imagepipe.codecs.linear import as_light
 from imagepipe.codecs.tiff import CCITT, JPEG, OLD_JPEG, WEBP, Page
@@ -133,7 +133,10 @@ def decode_tiff(data: bytes, *, accept_damaged: bool = False) -> tuple[Image.Ima
     if image.mode in ("RGBA", "LA") and opaque(image):
         image = image.convert(image.mode[:-1])
     if page.orientation != 1 and page.compression != OLD_JPEG:
+        fine = image.info.get(FINE)
         image = image.transpose(_TURNS[page.orientation])
+        if fine is not None:
+            image.info[FINE] = fine.transpose(_TURNS[page.orientation])
     return image, (*notes, *((f"damaged: {damage}",) if damage else ())), bool(damage), color
 
 

@@ -90,7 +90,8 @@ def upright(pixels: Pixels) -> Pixels:
     turn = _TURNS.get(pixels.orientation)
     if turn is None:
         return pixels
-    frames = tuple(Frame(frame.image.transpose(turn), frame.duration) for frame in pixels.frames)
+    frames = tuple(Frame(frame.image.transpose(turn), frame.duration, frame.fine and frame.fine.transpose(turn))
+                   for frame in pixels.frames)
     return replace(pixels, frames=frames, orientation=1)
 
 

@@ -11,9 +11,11 @@ from PIL import Image
 
 from imagepipe import budget
 from imagepipe.codecs.decode_guard import corrupt
-from imagepipe.codecs.deep import Scale, scale_of_floats, scale_of_integers, to_bytes
+from imagepipe.codecs.decode_modes import FINE, left_over
+from imagepipe.codecs.deep import Scale, coded, scale_of_floats, scale_of_integers, to_bytes
 from imagepipe.codecs.tiff import Page
 from imagepipe.codecs.tiff_data import Bands, block_bytes
+from imagepipe.color import is_srgb_profile
 
 __all__ = ["COLORS", "Layout", "layout", "paint"]
 
@@ -21,7 +23,7 @@ __all__ = ["COLORS", "Layout", "layout", "paint"]
 COLORS = {0: ("L", 1), 1: ("L", 1), 2: ("RGB", 3), 3: ("P", 1), 5: ("CMYK", 4), 8: ("LAB", 3), 9: ("LAB", 3)}
 _PALETTE, _CIE_LAB, _ICC_LAB = 3, 8, 9
 _MULTIPLIED, _ALPHA = 1, 2  # of ExtraSamples
-_ROOM = 13  # bytes a pixel: the result, and what is made of it later
+_ROOM = 16  # bytes a pixel: the result, what rounding left over, and what is made of it later
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ def paint(data: bytes, page: Page, *, light: bool = False,
     channels = made.colors if page.photometric != _PALETTE else 3
     result = np.empty((page.height, page.width, channels + (made.alpha is not None and not over)), dtype=np.uint8)
     palette = _palette(page) if page.photometric == _PALETTE else None
+    exact = (page.bits == 16 and page.numbers == 1 and page.photometric in (1, 2) and not made.multiplied
+             and page.icc is not None and not is_srgb_profile(page.icc, "rgb" if page.photometric == 2 else "gray"))
+    fine = np.empty((page.height, page.width, channels if exact else 0), dtype=np.uint8)
+    codes = np.rint(coded(np.arange(65536) / 65535) * 65535).astype(np.uint16) if exact and light else None
     for top, band in bands:
         rows = slice(top, top + len(band))
         colors = band[..., :made.colors]
@@ -87,9 +93,14 @@ def paint(data: bytes, page: Page, *, light: bool = False,
             else:
                 result[rows, :, channels:] = alpha
         result[rows, :, :channels] = shown
+        if exact:
+            fine[rows] = left_over(colors if codes is None else codes[colors], shown)
     notes = (*made.notes, *scale.notes, *(("laid on white: it has alpha, which is not kept beside "
                                            f"{'inks' if made.mode == 'CMYK' else 'Lab'}",) if over else ()))
-    return _image(result, made.mode), notes, bands.damage
+    image = _image(result, made.mode)
+    if exact:
+        image.info[FINE] = _image(fine, made.mode)
+    return image, notes, bands.damage
 
 
 def _image(array: Any, mode: str) -> Image.Image:

@@ -12,7 +12,7 @@ from imagepipe.asset import Color
 from imagepipe.color.build import gray_profile, matrix_profile
 from imagepipe.color.hdr import toned
 from imagepipe.color.inks import default_cmyk
-from imagepipe.color.planes import mapped
+from imagepipe.color.planes import mapped, mapped_grey
 from imagepipe.color.profiles import is_broken_profile, opened
 from imagepipe.color.shaper import shaper
 from imagepipe.color.space import Space, is_srgb, stated
@@ -28,13 +28,15 @@ _transforms: OrderedDict[tuple[bytes, str, bool], ImageCms.ImageCmsTransform] = 
 _lock = threading.Lock()
 
 
-def to_srgb(image: Image.Image, color: Color, *, cmyk_profile: bytes | None = None) -> tuple[Image.Image, str]:
+def to_srgb(image: Image.Image, color: Color, *, cmyk_profile: bytes | None = None, fine: Image.Image | None = None,
+            owned: bool = False) -> tuple[Image.Image, str]:
     """Return the picture in sRGB, and one sentence on what was done: '' where nothing had to be.
 
     The result is `RGB`, `RGBA`, `L` or `LA`, grey stays grey, alpha is not touched, and the image
-    given is not changed (it is returned itself where it is right as it is). Of several
-    statements on colour the one counts that `is_srgb` says. Inks go through the embedded profile,
-    else `cmyk_profile`, else the model in `inks`; Lab is CIELAB under D50, as in TIFF.
+    given is not changed unless it is `owned` (it is returned itself where it is right as it is). With
+    `fine`, of 16-bit pictures (see `Frame`), all 16 bits count, but for profiles that are tables. Of
+    several statements on colour the one counts that `is_srgb` says. Inks go through the embedded
+    profile, else `cmyk_profile`, else the model in `inks`; Lab is CIELAB under D50, as in TIFF.
 
     The intent is relative colorimetric with black-point compensation: white becomes white,
     black becomes black, and a colour that sRGB has stays what it is, which is what a product
@@ -46,6 +48,8 @@ def to_srgb(image: Image.Image, color: Color, *, cmyk_profile: bytes | None = No
     the edge of sRGB, where a channel that is nearly 0 may differ by more.
     """
     image = _plain(image)
+    if fine is not None and (fine.size != image.size or fine.mode != ("L" if image.mode in ("L", "LA") else "RGB")):
+        fine = None  # of a picture that has been changed since
     if image.mode == "CMYK":
         return _from_inks(image, color.icc, cmyk_profile)
     if image.mode == "LAB":
@@ -56,9 +60,9 @@ def to_srgb(image: Image.Image, color: Color, *, cmyk_profile: bytes | None = No
         return image, _BROKEN if broken else ""
     space = stated(color)
     if space is not None:
-        return _from_space(image, space)
+        return _from_space(image, space, fine, owned)
     icc = color.icc or b""
-    return _converted(image, icc), f"converted from {_name(icc)} to sRGB"
+    return _converted(image, icc, fine, owned), f"converted from {_name(icc)} to sRGB"
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -82,36 +86,44 @@ def _from_inks(image: Image.Image, embedded: bytes | None, given: bytes | None) 
             f"converted from CMYK without a profile to sRGB, taken as offset print on coated paper{note}")
 
 
-def _from_space(image: Image.Image, space: Space) -> tuple[Image.Image, str]:
+def _from_space(image: Image.Image, space: Space, fine: Image.Image | None, owned: bool) -> tuple[Image.Image, str]:
     if space.narrow:
         bands = len(image.getbands())
         stretched = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)]
         kept = list(range(256))
         image = image.point(stretched * (bands - 1) + kept if image.mode.endswith("A") else stretched * bands)
+        fine, owned = None, True
     if space.high:
-        return toned(image, space), f"toned down from high dynamic range ({space.high.upper()}) to sRGB"
+        return toned(image, space, fine, owned=owned), (
+            f"toned down from high dynamic range ({space.high.upper()}) to sRGB")
     note = f"converted from {'narrow range' if space.narrow else space.name} to sRGB"
     if image.mode in ("L", "LA"):
-        return (image if space.curve is None else _converted(image, gray_profile(space.curve))), note
-    return _converted(image, matrix_profile(space.points, space.curve)), note
+        icc = None if space.curve is None else gray_profile(space.curve)
+    else:
+        icc = matrix_profile(space.points, space.curve)
+    return (image if icc is None else _converted(image, icc, fine, owned)), note
 
 
-def _converted(image: Image.Image, icc: bytes) -> Image.Image:
+def _converted(image: Image.Image, icc: bytes, fine: Image.Image | None, owned: bool) -> Image.Image:
     """Return a grey or RGB picture sent through a profile for it."""
-    if image.mode not in ("L", "LA"):
-        way = shaper(icc)
-        if way is not None and way.black > 0:
-            return mapped(image, way.light(256), way.matrix, black=way.black)
-        return _through(image, icc, image.mode)
-    greys = Image.frombytes("L", (256, 1), bytes(range(256)))
-    table = list(_through(greys, icc, "RGB").getchannel("G").tobytes())
-    return image.point(table if image.mode == "L" else [*table, *range(256)])
+    way = shaper(icc)
+    if image.mode in ("L", "LA"):
+        if way is not None and fine is not None:
+            return mapped_grey(image, (way.light(65536)[0] - way.black) / (1 - way.black), fine=fine)
+        greys = Image.frombytes("L", (256, 1), bytes(range(256)))
+        table = list(_through(greys, icc, "RGB").getchannel("G").tobytes())
+        return image.point(table if image.mode == "L" else [*table, *range(256)])
+    if way is not None and (fine is not None or way.black > 0):
+        return mapped(image, way.light(256 if fine is None else 65536), way.matrix, black=way.black, fine=fine,
+                      owned=owned)
+    return _through(image, icc, image.mode, owned=owned)
 
 
-def _through(image: Image.Image, icc: bytes, mode: str) -> Image.Image:
+def _through(image: Image.Image, icc: bytes, mode: str, *, owned: bool = False) -> Image.Image:
     """Return the picture sent through a profile to sRGB, as `mode`; no profile means Lab."""
     transform = _transform(icc, image.mode, exact=image.width * image.height <= _EXACT)
-    result = transform.apply(image, Image.new(mode, image.size))
+    # littleCMS writes every channel, so there is nothing to be filled before
+    result = transform.apply(image, image if owned and image.mode == mode else Image.new(mode, image.size, None))
     result.info = {}  # the profile of sRGB, which nobody needs to be told
     return result
 

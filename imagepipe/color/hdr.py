@@ -30,10 +30,10 @@ _RARE = 0.001  # share of the pixels that may be brighter than the brightest tha
 _STEPS = 65536  # of light, in what it is multiplied with
 
 
-def toned(image: Image.Image, space: Space, fine: Image.Image | None = None) -> Image.Image:
+def toned(image: Image.Image, space: Space, fine: Image.Image | None = None, *, owned: bool = False) -> Image.Image:
     """Return an `L`, `LA`, `RGB` or `RGBA` picture of a space with `high` set, as sRGB. Alpha stays.
 
-    `fine` is as in `Frame`: with it, values of 16 bits are worked on.
+    `fine` is as in `Frame`: with it, values of 16 bits are worked on. A picture that is `owned` is changed itself.
     """
     import numpy as np
 
@@ -42,7 +42,7 @@ def toned(image: Image.Image, space: Space, fine: Image.Image | None = None) -> 
         light = np.repeat(codes[None], 3, axis=0)  # grey: the same of each primary
         _Toning(space, _peak(image.split()[:1], space))(light)
         return mapped_grey(image, light[1] / _WHITE, fine=fine)
-    return mapped(image, (codes, codes, codes), _to_linear_srgb(space), fine=fine,
+    return mapped(image, (codes, codes, codes), _to_linear_srgb(space), fine=fine, owned=owned,
                   between=_Toning(space, _peak(image.split()[:3], space)))
 
 

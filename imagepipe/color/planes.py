@@ -21,16 +21,17 @@ _BAND = 1 << 16  # pixels worked on at a time: what fits the processor's cache
 
 
 def mapped(image: Image.Image, curves: Sequence[Any], matrix: Matrix, *, black: float = 0.0,
-           fine: Image.Image | None = None, between: Callable[[Any], None] | None = None) -> Image.Image:
+           fine: Image.Image | None = None, between: Callable[[Any], None] | None = None,
+           owned: bool = False) -> Image.Image:
     """Return an `RGB` or `RGBA` picture sent through curves and a matrix to linear sRGB, encoded. Alpha stays.
 
     `curves` hold for each channel the linear value of every code: 256 of them, 65,536 where there is
     `fine` (as in `Frame`). `between` may change the linear values, an array of three rows, in place.
-    Light of `black` becomes none, and white stays white.
+    Light of `black` becomes none, and white stays white. A picture that is `owned` is changed itself.
     """
     import numpy as np
 
-    result = image.copy()
+    result = image if owned else image.copy()
     rows = max(1, _BAND // image.width)
     planes, sums = (np.empty((3, rows * image.width), np.float32) for _ in range(2))
     products = np.empty(rows * image.width, np.float32)
@@ -94,7 +95,7 @@ def _whole(codes: Any, remainders: Any) -> Any:
     """Return values of 16 bits from what they are in 8 and what was left over (see `Frame.fine`)."""
     import numpy as np
 
-    return codes.astype(np.uint16) * np.uint16(257) + remainders.view(np.int8).astype(np.uint16)  # modulo 65,536
+    return np.clip(codes.astype(np.int32) * 257 + remainders.astype(np.int8), 0, 65535)  # whatever they are told
 
 
 @lru_cache(maxsize=1)

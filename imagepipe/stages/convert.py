@@ -146,24 +146,28 @@ class _Work:
         """Drop all frames but the first."""
         first, *others = self.pixels.frames
         if others:
-            self.pixels = replace(self.pixels, frames=(Frame(first.image),), loop=None)
+            self.pixels = replace(self.pixels, frames=(replace(first, duration=0),), loop=None)
             self.notes.append(f"the first of {1 + len(others)} frames taken")
             self.warning = "animation_lost"
             self.lossless = False
 
     def to_srgb(self, inks: bytes | None, because: str = "") -> None:
         """Bring the colours to sRGB."""
-        from imagepipe.color import to_srgb
+        from imagepipe.color import is_srgb, to_srgb
 
         notes: list[str] = []
+        received = () if self.asset.pixels is None else self.asset.pixels.frames
+        # one that was decoded or turned here, and is in no other frame: nobody misses what it was before
+        ours = len(self.pixels.frames) == 1 and all(one.image is not self.pixels.frames[0].image for one in received)
 
-        def converted(image: Image.Image) -> Image.Image:
-            result, note = to_srgb(image, self.pixels.color, cmyk_profile=inks)
+        def converted(frame: Frame) -> Frame:
+            result, note = to_srgb(frame.image, self.pixels.color, cmyk_profile=inks, fine=frame.fine, owned=ours)
             notes.append(note)
-            self.lossless = self.lossless and result is image
-            return result
+            return Frame(result, frame.duration)
 
-        self._change(converted)
+        mode = self.pixels.frames[0].image.mode
+        self.lossless = self.lossless and is_srgb(self.pixels.color, _CHANNELS.get(mode, "rgb"))
+        self._change_frames(converted)
         if self.pixels.color != Color():
             self.pixels = replace(self.pixels, color=Color())
         if notes[0]:
@@ -200,6 +204,7 @@ class _Work:
 
         asset, received = self.asset, self.facts.format
         image = self.pixels.frames[0].image
+        self._change_frames(lambda frame: replace(frame, fine=None))  # which says nothing of colours that are kept
         if self.facts.bit_depth > 8:
             self.notes.append(f"from {self.facts.bit_depth} to 8 bits a channel")
         if received != target:
@@ -213,8 +218,12 @@ class _Work:
 
     def _change(self, change: Callable[[Image.Image], Image.Image]) -> None:
         """Replace every frame's image by what `change` makes of it."""
-        frames = tuple(Frame(change(frame.image), frame.duration) for frame in self.pixels.frames)
-        if any(new.image is not old.image for new, old in zip(frames, self.pixels.frames, strict=True)):
+        self._change_frames(lambda frame: replace(frame, image=change(frame.image)))
+
+    def _change_frames(self, change: Callable[[Frame], Frame]) -> None:
+        frames = tuple(map(change, self.pixels.frames))
+        if any(new.image is not old.image or new.fine is not old.fine
+               for new, old in zip(frames, self.pixels.frames, strict=True)):
             self.pixels = replace(self.pixels, frames=frames)
 
 
