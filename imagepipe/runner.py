@@ -54,7 +54,8 @@ def run(
 
     `executor` runs the stages before the first that remembers: inline (None), threads,
     processes, Dask. `connections` is how many products are delivered at the same time, `rows`
-    how far the source is read ahead, `window_bytes` how many bytes of prepared pictures may wait.
+    how far the source is read ahead, `window_bytes` how many bytes of prepared pictures may wait,
+    each counted as 0.2 MB at least.
     Outcomes among the assets (rows that cannot be used) pass through. Closing the generator early
     stops cleanly: what is in flight ends, nothing else is begun.
 
