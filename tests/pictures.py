@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 from typing import Any
 
 from PIL import Image, ImageCms
@@ -50,8 +51,9 @@ def animated(format: str, count: int = 3, **options: Any) -> bytes:
     return encoded(format, frames[0], save_all=True, append_images=frames[1:], duration=70, **options)
 
 
+@cache
 def srgb_profile() -> bytes:
-    """littleCMS's own sRGB."""
+    """littleCMS's own sRGB; it names the second in which it was made."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

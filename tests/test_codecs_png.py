@@ -356,3 +356,15 @@ def test_of_two_statements_on_transparency_the_first_counts():
 
     assert decode(data, "png") == decode(png.rebuild(data), "png")
     assert png.rebuild(data).count(b"tRNS") == 1
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_data_without_its_end_is_corrupt_though_all_rows_are_there(cut):
+    chunks = [(kind, body[:-cut] if kind == b"IDAT" else body) for kind, body in png_chunks(PNG)]
+    data = PNG[:8] + b"".join(chunk(kind, body) for kind, body in chunks)
+
+    with pytest.raises(pyvips.Error):
+        other_eyes(data)
+    with pytest.raises(Corrupt, match="no end"):
+        decode(data, "png")
+    assert decode(data, "png", accept_damaged=True).frames[0].image.size == SIZE
