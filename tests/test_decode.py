@@ -582,3 +582,45 @@ def test_whose_a_heic_is_can_be_kept():
     exif[0x8298] = "(c) Somebody"
 
     assert decode(heic(photo((64, 48)), exif=exif.tobytes()), "heic").metadata["copyright"] == b"(c) Somebody"
+
+
+def cut_to(data, left, top, width, height, size):
+    """An AVIF of one picture with a clean aperture, which tells all to show a part of it."""
+    out = bytearray(data)
+
+    def grow(name, by):
+        at = out.index(name) - 4
+        out[at:at + 4] = (int.from_bytes(out[at:at + 4], "big") + by).to_bytes(4, "big")
+        return at, int.from_bytes(out[at:at + 4], "big")
+
+    extents = out.index(b"iloc") + 8  # sizes 4 and 4, one item: id, reference, count, then offset and length
+    assert out[extents:extents + 8] == b"\x44\0\0\1\0\1\0\0"
+    offset = int.from_bytes(out[extents + 10:extents + 14], "big")
+    out[extents + 10:extents + 14] = (offset + 41).to_bytes(4, "big")
+    grow(b"meta", 41)
+    grow(b"iprp", 41)
+    at, length = grow(b"ipma", 1)
+    properties = out[at + 18]
+    out[at + 18] += 1
+    out[at + length - 1:at + length - 1] = bytes([0x80 | properties + 1])
+    at, length = grow(b"ipco", 40)
+    numbers = (width, 1, height, 1, 2 * left + width - size[0], 2, 2 * top + height - size[1], 2)
+    out[at + length - 40:at + length - 40] = b"\0\0\0\x28clap" + struct.pack(">IIIIiIiI", *numbers)
+    return bytes(out)
+
+
+def test_of_an_avif_only_the_part_to_be_shown_is():
+    whole = encoded("AVIF", photo((64, 48)), quality=95, subsampling="4:4:4")
+    data = cut_to(whole, 10, 6, 40, 21, (64, 48))
+
+    decoded = decode_fully(data, "avif")
+
+    assert (decoded.header.width, decoded.header.height) == (40, 21)
+    assert_pixels(decoded.pixels.frames[0].image, seen_by_vips(data), tolerance=3)
+
+
+@pytest.mark.parametrize("part", [(0, 0, 64, 48), (-4, 0, 40, 21), (30, 0, 40, 21)])
+def test_a_part_that_is_all_or_sticks_out_is_no_part(part):
+    data = cut_to(encoded("AVIF", photo((64, 48)), quality=95), *part, (64, 48))
+
+    assert only(data, "avif").size == (64, 48)

@@ -27,6 +27,7 @@ from imagepipe.asset import Color, Frame, Pixels
 from imagepipe.codecs import (
     decode_apng,
     decode_bmp,
+    decode_boxes,
     decode_gif,
     decode_jpeg,
     decode_pillow,
@@ -313,7 +314,9 @@ class _Animated:
         with decode_pillow.open_one(data, self.header.format) as image:
             if self.header.frames <= 1 and not getattr(image, "is_animated", False):
                 image.load()
-                yield plain(image), 0
+                picture = plain(image)
+                part = decode_boxes.clean_aperture(data, picture.size) if self.header.format == "avif" else None
+                yield picture.crop(part) if part else picture, 0
             else:
                 yield from decode_pillow.frames(image, self.header, self.max_frames, self.max_pixels)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["jp2_depth", "jp2_profile", "largest_size", "nclx", "pixel_depth"]
+__all__ = ["clean_aperture", "jp2_depth", "jp2_profile", "largest_size", "nclx", "pixel_depth"]
 
 _HEAD = 1 << 20  # bytes that are searched
 _MAX_PROFILE = 8_000_000
@@ -39,6 +39,29 @@ def largest_size(data: bytes) -> tuple[int, int]:
         largest = max(largest, size, key=lambda pair: pair[0] * pair[1])
         at = data.find(b"ispe", at + 16, _HEAD)
     return largest
+
+
+def clean_aperture(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the part of an AVIF of `size` that is to be shown (ISO 14496-12, 12.1.4): left, top, right, bottom.
+
+    libheif cuts it out, libavif does not. None where all is shown, or where the boxes of several
+    pictures in the file differ, or make no sense.
+    """
+    found = set()
+    at = data.find(b"\0\0\0\x28clap", 0, _HEAD)
+    while 0 <= at <= len(data) - 40:
+        found.add(struct.unpack_from(">IIIIiIiI", data, at + 8))
+        at = data.find(b"\0\0\0\x28clap", at + 40, _HEAD)
+    if len(found) != 1 or data.find(b"clap", 0, _HEAD) < data.find(b"ipco", 0, _HEAD):
+        return None
+    wide, of_wide, high, of_high, right, of_right, down, of_down = found.pop()
+    if not (of_wide and of_high and of_right and of_down):
+        return None
+    width, height = wide / of_wide, high / of_high
+    left, top = (size[0] - width) / 2 + right / of_right, (size[1] - height) / 2 + down / of_down
+    box = (round(left), round(top), round(left + width), round(top + height))
+    inside = 0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]
+    return box if inside and box != (0, 0, *size) else None
 
 
 def jp2_profile(data: bytes) -> bytes | None:

@@ -66,8 +66,10 @@ def peek(data: bytes, format: str) -> Header:
         # Pillow puts the boxes that turn and mirror into this block; its `getexif` also believes XMP, others do not
         orientation = exif_codec.read(image.info.get("exif", b"")).orientation if format == "avif" else 1
         transparent = "transparency" in image.info
+        part = decode_boxes.clean_aperture(data, image.size) if format == "avif" and frames == 1 else None
+        left, top, right, bottom = part or (0, 0, *image.size)
         return Header(
-            format=format, width=image.width, height=image.height, frames=frames,
+            format=format, width=right - left, height=bottom - top, frames=frames,
             has_alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent,
             bit_depth=_depth(image, data), channels=_CHANNELS.get(image.mode, "rgb"),
             orientation=orientation,

@@ -82,6 +82,8 @@ def to_bytes(values: Any, scale: Scale, *, inverted: bool = False, light: bool =
     `inverted` exchanges the two. `light` says that the numbers are amounts of light: they are
     coded as sRGB has it, since in 8 bits of light dark tones would be lost.
     """
+    if values.dtype == np.uint8 and (scale.black, scale.white, inverted, light) == (0, 255, False, False):
+        return values
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
         table = _scaled(np.arange(1 << 8 * values.dtype.itemsize), scale, inverted, light)
         return table[values]

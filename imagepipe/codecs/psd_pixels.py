@@ -67,7 +67,7 @@ def composite(data: bytes, found: Layout, *,
 
 def _without_white(values: Any, alpha: Any, scale: Scale, light: bool) -> Any:
     """Return a channel before it was laid on white: that is how Photoshop stores what is transparent in part."""
-    plain = to_bytes(values, scale, light=light)
+    plain = to_bytes(values, scale, light=light).copy()
     share = (alpha.astype(np.float32) - 0) / (1.0 if light else scale.white)
     part = (share > 0) & (share < 1)
     if part.any():
