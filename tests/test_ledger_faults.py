@@ -1,11 +1,13 @@
-"""A ledger that cannot be written: before a request nothing is sent, after one nothing is forgotten.
+"""A full disk, and a ledger that cannot be written: before a request nothing is sent, after one nothing is forgotten.
 
-Rows 36, 38 and 42 of FAULTS.md.
+Rows 36, 37, 38 and 42 of FAULTS.md.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from imagepipe import api
 from imagepipe.errors import ExitCode, LedgerError
 from imagepipe.ledger import Ledger
 from imagepipe.outcome import Outcome, Summary
+from imagepipe.stores.folder import INDEX
 
 
 class FullDisk:
@@ -160,3 +163,45 @@ def test_a_ledger_that_is_missing_where_there_should_be_one_is_warned_of_once(
             assert caplog.text.count("is new, but the store already holds images that imagepipe sent") == 1
             assert summary.exit_code is ExitCode.OK
         assert len(store.sent) == sent
+
+
+def test_a_full_disk_fails_the_first_picture_that_is_prepared_and_leaves_the_rest(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing half-written stays, and the same command goes on once there is space."""
+    rows = [{"image": row["image"]} for row in seven_rows(tmp_path)]
+    options: dict[str, Any] = {"jobs": 0, "roots": [tmp_path], "similar": "ignore"}
+    inner, full = os.fdopen, [False]
+
+    class File:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __enter__(self) -> File:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def write(self, data: bytes) -> int:
+            if data.startswith(b"\xff\xd8") and sum(1 for _ in (tmp_path / "out").rglob("*.jpg")) >= 2:
+                full[0] = True
+            if full[0]:
+                self._file.write(data[:100])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return int(self._file.write(data))
+
+    monkeypatch.setattr("imagepipe.stores.folder.os.fdopen", lambda handle, mode: File(inner(handle, mode)))
+    run = api.prepare_to(tmp_path / "out", rows, **options)
+    outcomes = list(run)
+
+    assert Counter(str(outcome.status) for outcome in outcomes) == {"ready": 2, "failed": 1, "planned": 4}
+    [failed] = [outcome for outcome in outcomes if outcome.failed]
+    assert "No space left on device" in failed.reason
+    assert run.summary.exit_code is ExitCode.TRY_AGAIN
+    assert "free some space" in run.summary.stopped
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != INDEX]
+    assert len(files) == 2
+    monkeypatch.undo()
+    run = api.prepare_to(tmp_path / "out", rows, **options)
+    assert run.wait().exit_code is ExitCode.OK
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 6  # one of the seven is a duplicate

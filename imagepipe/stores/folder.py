@@ -65,8 +65,7 @@ class Save:
                               "same command again")
             path = self.folder / self._name(asset)
             try:
-                same = path.is_file() and path.stat().st_size == len(asset.data) and path.read_bytes() == asset.data
-                if not same:
+                if not _holds(path, asset.data):
                     _write(path, asset.data)
             except OSError as error:
                 if _is_full(error):
@@ -88,10 +87,15 @@ class Save:
         for ending in ("", f"-{digest[:8]}", f"-{digest[:16]}"):
             name = "/".join((*folders, f"{stem}{ending}.{extension}"))
             owner = files.get(name)
-            if owner == key or (owner is None and not (self.folder / name).exists()):
+            if owner == key or (owner is None and self._is_free(self.folder / name, asset)):
                 break
         files[name] = key
         return name
+
+    @staticmethod
+    def _is_free(path: Path, asset: Asset) -> bool:
+        """Tell whether a name can be had: nothing is there, or this very picture, of a run that was cut off."""
+        return not path.exists() or _holds(path, asset.data or b"")
 
     def _index(self) -> dict[str, str]:
         if self._written.files is None:
@@ -123,6 +127,13 @@ class Save:
 
 def _is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:
