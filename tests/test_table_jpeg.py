@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import table_jpeg as make
 from other_decoders import Exiftool, by_vips, exiftool, needs  # noqa: F401 - a fixture
-from pictures import srgb_profile
+from pictures import CANARY, in_jpeg, segment, srgb_profile
 from profiles import ADOBE, cmyk_profile, gray_profile, rgb_profile
 from table_cells import (
     COLOUR,
@@ -133,6 +133,10 @@ def jpegs_otherwise() -> Iterator[Cell]:
     yield converted("JPEG to WebP", make.jpeg, "webp", settings={"format": "webp"}, near=TWICE)
     yield refused("JPEG of 12 bits", make.twelve_bits, "format_not_allowed")
     yield refused("JPEG, cut", lambda: make.jpeg()[:-300], "corrupt")
+    yield untouched("JPEG without an end", lambda: in_jpeg(make.jpeg(), segment(0xFE, CANARY))[:-2], "jpeg")
+    yield untouched("JPEG progressive, without an end", lambda: saved("jpg", interlace=True)[:-2], "jpeg")
+    yield refused("JPEG progressive, without its last scan",
+                  lambda: (lambda data: data[:data.rindex(b"\xff\xda")])(saved("jpg", interlace=True)), "corrupt")
     yield refused("JPEG, too many pixels", make.jpeg, "too_many_pixels", settings={"max_pixels": 1000})
     yield refused("JPEG, no budget at all", make.jpeg, "cannot_fit", settings={"max_bytes": 40})
 
