@@ -511,6 +511,24 @@ def test_one_listing_that_fails_does_not_stop_the_run():
         store.images(7)
 
 
+def test_a_store_that_has_answered_others_meanwhile_is_not_asked_whether_it_works():
+    def answer(request):
+        if "/products/7/" not in request.url.path:
+            return Response(200, json=listing())
+        answer.asked += 1
+        if answer.asked == 3:
+            store.images(8)
+        return Response(500)
+
+    answer.asked = 0
+    store, server = client(answer)
+
+    with pytest.raises(StoreBusy):
+        store.images(7)
+    assert [request.url.path.split("/")[-2] for request in server.requests].count("8") == 1
+    assert len(server.requests) == 7
+
+
 def test_repetitions_have_a_budget():
     def flaky(request):
         flaky.number += 1

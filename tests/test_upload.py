@@ -611,6 +611,28 @@ def test_five_refusals_in_a_row_stop_the_run(world: World) -> None:
     assert stop.exit_code is ExitCode.TRY_AGAIN
 
 
+def test_refusals_that_are_not_in_a_row_stop_nothing(world: World) -> None:
+    refused = [0]
+
+    def refuse(what: str, number: int) -> None:
+        if what == "create":
+            refused[0] += 1
+            if refused[0] != 5:
+                raise Rejected("422: image_file is wrong")
+
+    world.store.before = refuse
+    names = [f"{number}" for number in range(9)]
+    for name in names:
+        world.write(name, name)
+    stop = Stop()
+
+    outcomes = world.send(*names, stop=stop)
+
+    assert codes(outcomes).count("rejected") == 8
+    assert statuses(outcomes).count("uploaded") == 1
+    assert not stop
+
+
 def test_an_image_deleted_in_the_store_is_not_sent_again_unasked(world: World) -> None:
     world.write("a", "a")
     world.send("a")
