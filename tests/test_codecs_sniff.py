@@ -2,8 +2,10 @@ import io
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 from pictures import encoded, photo
+from tiff_files import page, together
 
 from imagepipe.codecs import sniff
 
@@ -130,6 +132,15 @@ def test_raw_pictures_of_cameras_are_named(data, words):
 
     assert kind.format == "raw"
     assert words in kind.name
+
+
+def test_a_tiff_that_a_camera_maker_exported_with_small_versions_is_a_tiff():
+    picture, other = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4, 1), np.uint16)
+    made_by = {271: ("B", b"NIKON CORPORATION\0")}
+    whole = page(picture, 2, more=made_by)
+    for child, format in ((page(picture, 2, more={254: ("I", [1])}), "tiff"), (page(other, 32803), "raw"),
+                          (page(picture, 2), "raw")):
+        assert sniff.identify(together([whole, child], children={0: [1]})).format == format
 
 
 def test_a_tiff_that_a_camera_maker_wrote_is_a_tiff():

@@ -14,6 +14,7 @@ from pictures import animated, animation, chunk, encoded, photo, xmp
 from PIL import Image, ImageOps
 
 from imagepipe.codecs.decode import decode, decode_fully, read_any_header, verify
+from imagepipe.errors import FormatNotAllowed
 
 WIDTH, HEIGHT = 48, 32
 _random = np.random.default_rng(5)
@@ -514,6 +515,16 @@ def test_of_several_pictures_in_a_heic_the_primary_is_taken():
 
     assert_pixels(decoded.pixels.frames[0].image, np.asarray(photo((64, 48))), tolerance=12)
     assert any("2 pictures" in note for note in decoded.header.notes)
+
+
+@pytest.mark.parametrize(("coding", "name"), [(b"jpeg", "JPEG"), (b"vvc1", "VVC"), (b"unci", "uncompressed data")])
+def test_a_heif_that_is_coded_otherwise_is_named(coding, name):
+    data = heic(photo((64, 48)))
+    at = data.index(b"infe")
+    other = data[:at] + data[at:].replace(b"hvc1", coding, 1)
+
+    with pytest.raises(FormatNotAllowed, match=f"a HEIF with {name} inside cannot be decoded here"):
+        decode(other, "heic")
 
 
 def test_heic_says_what_its_colours_are():

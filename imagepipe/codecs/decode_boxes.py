@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["clean_aperture", "jp2_depth", "jp2_profile", "largest_size", "nclx", "pixel_depth"]
+__all__ = ["clean_aperture", "item_kinds", "jp2_depth", "jp2_profile", "largest_size", "nclx", "pixel_depth"]
 
 _HEAD = 1 << 20  # bytes that are searched
 _MAX_PROFILE = 8_000_000
@@ -39,6 +39,18 @@ def largest_size(data: bytes) -> tuple[int, int]:
         largest = max(largest, size, key=lambda pair: pair[0] * pair[1])
         at = data.find(b"ispe", at + 16, _HEAD)
     return largest
+
+
+def item_kinds(data: bytes) -> frozenset[bytes]:
+    """Return how the items of a HEIF are coded, as four letters each (ISO 14496-12, 8.11.6)."""
+    found = set()
+    at = data.find(b"infe", 0, _HEAD)
+    while 0 < at <= len(data) - 16:
+        if (version := data[at + 4]) in (2, 3):
+            place = at + 12 + 2 * (version == 3)
+            found.add(data[place:place + 4])
+        at = data.find(b"infe", at + 4, _HEAD)
+    return frozenset(found)
 
 
 def clean_aperture(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:

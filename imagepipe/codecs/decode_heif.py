@@ -13,18 +13,37 @@ from typing import Any
 from PIL import Image
 
 from imagepipe.asset import Color
-from imagepipe.codecs.decode_boxes import largest_size
+from imagepipe.codecs.decode_boxes import item_kinds, largest_size
 from imagepipe.codecs.decode_modes import FINE, left_over
-from imagepipe.codecs.decode_pillow import DECODER_LIMIT, too_many_pixels
+from imagepipe.codecs.decode_pillow import DECODER_LIMIT, beyond_decoder
 from imagepipe.codecs.header import Header
 from imagepipe.errors import FormatNotAllowed
+
+#: Codings that a HEIF may have besides HEVC; the packaged libheif decodes none of them.
+_OTHERS = {b"jpeg": "JPEG", b"av01": "AV1", b"avc1": "H.264", b"vvc1": "VVC", b"evc1": "EVC", b"j2k1": "JPEG 2000",
+           b"unci": "uncompressed data"}
 
 __all__ = ["decode_heif", "metadata", "open_heif", "peek_heif"]
 
 
 def open_heif(data: bytes) -> Any:
     """Read the boxes of a HEIF; nothing is decoded yet. Raises whatever the library raises."""
-    return _library().open_heif(data, convert_hdr_to_8bit=True)
+    library = _library()
+    try:
+        file = library.open_heif(data, convert_hdr_to_8bit=True)
+        file[file.primary_index]  # of a file without one that it knows, libheif says nothing before
+    except Exception:
+        _name_others(data)
+        raise
+    return file
+
+
+def _name_others(data: bytes) -> None:
+    """Raise `FormatNotAllowed` where a HEIF is coded in a way that the library may have no decoder for."""
+    kinds = item_kinds(data)
+    names = [name for kind, name in _OTHERS.items() if kind in kinds]
+    if names and b"hvc1" not in kinds:
+        raise FormatNotAllowed(f"a HEIF with {names[0]} inside cannot be decoded here; export it as JPEG or PNG")
 
 
 def _library() -> Any:
@@ -42,7 +61,7 @@ def peek_heif(data: bytes) -> Header:
     """Return what the boxes say of the primary picture. Raises whatever the library raises."""
     width, height = largest_size(data)
     if width * height > DECODER_LIMIT:
-        raise too_many_pixels(width, height, 1, DECODER_LIMIT)
+        raise beyond_decoder(width, height)
     file = open_heif(data)
     picture = file[file.primary_index]
     width, height = picture.size
@@ -73,7 +92,11 @@ def decode_heif(data: bytes) -> Image.Image:
     bits = int(picture.info.get("bit_depth", 8))
     if bits > 8:
         return _rounded(picture, bits, premultiplied)
-    decoded: Image.Image = picture.to_pillow()
+    try:
+        decoded: Image.Image = picture.to_pillow()
+    except Exception:
+        _name_others(data)
+        raise
     decoded.info = {}
     if premultiplied:
         decoded = decoded.convert("RGBA")

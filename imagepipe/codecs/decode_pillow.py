@@ -19,8 +19,8 @@ from imagepipe.codecs.decode_modes import from_floats, from_integers, from_sixte
 from imagepipe.codecs.header import Header
 from imagepipe.errors import Corrupt, TooManyFrames, TooManyPixels
 
-__all__ = ["DECODER_LIMIT", "PLUGINS", "frames", "metadata", "open_one", "peek", "still", "too_many_frames",
-           "too_many_pixels"]
+__all__ = ["DECODER_LIMIT", "PLUGINS", "beyond_decoder", "frames", "metadata", "open_one", "peek", "still",
+           "too_many_frames", "too_many_pixels"]
 
 #: Our name -> Pillow's.
 PLUGINS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "xbm": "XBM", "avif": "AVIF",
@@ -47,6 +47,12 @@ def too_many_pixels(width: int, height: int, frames: int, most: int) -> TooManyP
                          "raise --max-pixels or scale the picture down")
 
 
+def beyond_decoder(width: int, height: int) -> TooManyPixels:
+    """Return the error for a picture that is larger than any that the decoder reads."""
+    return TooManyPixels(f"{width:,} x {height:,} is {width * height:,} pixels, and there is no decoder here for more "
+                         f"than {DECODER_LIMIT:,}; scale the picture down")
+
+
 def too_many_frames(frames: int | str, most: int) -> TooManyFrames:
     """Return the error that says how many frames there are, and may be."""
     return TooManyFrames(f"it has {frames} frames, the limit is {most}; shorten the animation")
@@ -59,7 +65,7 @@ def peek(data: bytes, format: str) -> Header:
     except UnidentifiedImageError:
         width, height = decode_boxes.largest_size(data) if format == "avif" else (0, 0)
         if width * height > DECODER_LIMIT:
-            raise too_many_pixels(width, height, 1, DECODER_LIMIT) from None
+            raise beyond_decoder(width, height) from None
         raise
     with opened as image:
         frames = int(getattr(image, "n_frames", 1)) if format == "avif" else 1  # of others it would be counted, slowly

@@ -39,7 +39,9 @@ def identify(data: bytes, name: str = "") -> Kind:
     for offset, magic, format, words, hint in MAGIC:
         if head.startswith(magic, offset):
             return _archive(head, Kind(format, words, hint), name)
-    for look in (_riff, _iso, _tiff, _plain, name_text):
+    if (tiff := _tiff(head, data)) is not None:
+        return tiff
+    for look in (_riff, _iso, _plain, name_text):
         kind = look(head)
         if kind is not None:
             return kind
@@ -92,7 +94,7 @@ def _iso(head: bytes) -> Kind | None:
     return Kind(None, "a film (MP4)", FILM)
 
 
-def _tiff(head: bytes) -> Kind | None:
+def _tiff(head: bytes, data: bytes) -> Kind | None:
     """Tell TIFF from the RAW pictures of cameras, which are TIFF outside."""
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
@@ -112,9 +114,15 @@ def _tiff(head: bytes) -> Kind | None:
     is_reduced = 0xFE in tags and bool(head[tags[0xFE] + 8] & 1 or head[tags[0xFE] + 11] & 1)
     if 0x014A in tags and (is_reduced or 0x0103 in tags):  # sub-pictures, behind a thumbnail: cameras write so
         maker = next((words for mark, words in makers.items() if mark in head), "")
-        if maker:
+        if maker and not _is_developed(data):
             return Kind("raw", f"a RAW picture of {maker}", RAW)
     return Kind("tiff", "a TIFF picture", "")
+
+
+def _is_developed(data: bytes) -> bool:
+    from imagepipe.codecs.tiff import is_developed  # loads Pillow
+
+    return is_developed(data)
 
 
 def _plain(head: bytes) -> Kind | None:

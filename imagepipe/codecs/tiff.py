@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from imagepipe.codecs.decode_guard import corrupt
+from imagepipe.errors import Corrupt
 
-__all__ = ["CCITT", "JPEG", "OLD_JPEG", "WEBP", "Page", "Tiff", "build", "read"]
+__all__ = ["CCITT", "JPEG", "OLD_JPEG", "WEBP", "Page", "Tiff", "build", "is_developed", "read"]
 
 CCITT = frozenset({2, 3, 4})
 OLD_JPEG, JPEG, WEBP = 6, 7, 50001
@@ -31,6 +32,7 @@ _ESSENTIAL = frozenset({_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FIL
 _MAX_ENTRIES = 4096  # of a directory; the richest that cameras write have some 200
 _MAX_PAGES = 4096
 _MAX_PROFILE = 8_000_000  # bytes; a profile larger than a picture is none
+_ORDINARY = frozenset({0, 1, 2, 3, 5, 6, 8, 9})  # photometric interpretations of what is no sensor's data
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: a smaller version of another picture, its transparency mask
 
 
@@ -174,6 +176,24 @@ def read(data: bytes) -> Tiff:
             raise corrupt(_NAME, "there is no picture in it")
         chosen, pictures = max(small, key=lambda page: page.width * page.height), 1
     return Tiff(chosen, pictures)
+
+
+def is_developed(data: bytes) -> bool:
+    """Say whether the first picture of a TIFF is a whole one of ordinary colours, with only smaller ones in its list.
+
+    So programs of camera makers export TIFF, with the maker's name in it; a RAW picture has its
+    sensor data in that list, or first.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(data[:2], "<")
+    big = data[2:4] in (b"+\0", b"\0+")
+    try:
+        directory = _Directory(data, order, big, _number(data, order + ("Q" if big else "I"), 8 if big else 4))
+        page = _page(directory)
+        small = [_page(_Directory(data, order, big, at)) for at in directory.many(_CHILDREN)[:_MAX_PAGES]]
+    except Corrupt:
+        return False
+    whole = page is not None and not page.kind & _REDUCED and page.photometric in _ORDINARY
+    return whole and all(one is not None and one.kind & _REDUCED and one.photometric in _ORDINARY for one in small)
 
 
 def _pages(data: bytes, order: str, big: bool) -> Iterator[Page]:
