@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ class AtHand:
         """Return a path or address that holds the picture which `place` showed; None where none does.
 
         Looks at the place's own path first, then where else the ledger knows this picture, then
-        in the folders. A file of another size is not read.
+        in the folders. A file of another size, where that is known, is not read.
         """
         own = [place.path] + ([now.path] if now is not None else [])
         for path, size in [*((path, place.size) for path in own), *self._elsewhere(place)]:
@@ -39,17 +40,18 @@ class AtHand:
             yield other.path, other.size
         for replaced in self.ledger.replaced(self.store, source_sha256=sha256):
             yield replaced.place.path, replaced.place.size
-        if place.size is not None:
-            for path in self._in_folders().get(place.size, ()):
-                yield path, place.size
+        for size, paths in self._in_folders().items():
+            if place.size in (None, size):
+                yield from ((path, size) for path in paths)
 
     def _in_folders(self) -> dict[int, list[str]]:
         if self._by_size is None:
             self._by_size = {}
             for folder in self.folders:
                 for path in sorted(folder.rglob("*")):
-                    if path.is_file():
-                        self._by_size.setdefault(path.stat().st_size, []).append(str(path.absolute()))
+                    with contextlib.suppress(OSError):
+                        if path.is_file():
+                            self._by_size.setdefault(path.stat().st_size, []).append(str(path.absolute()))
         return self._by_size
 
     def _holds(self, path: str, sha256: str, size: int | None, *, fetch: bool) -> bool:

@@ -276,4 +276,4 @@ def _prepared(outcome: Outcome) -> Asset:
 
 def _unread(place: Place) -> Place:
     """Return a place without what tells whether its file is unchanged: the next upload reads it."""
-    return replace(place, size=None, mtime_ns=None, inode=None, etag=None)
+    return replace(place, mtime_ns=None, inode=None, etag=None)

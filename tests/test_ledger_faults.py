@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 from faulty_runs import VirtualTime, hurried, seven_rows
-from faulty_store import FaultyStore
+from faulty_store import TOKEN, FaultyStore
 
 from imagepipe import api
 from imagepipe.errors import ExitCode, LedgerError
@@ -205,3 +206,24 @@ def test_a_full_disk_fails_the_first_picture_that_is_prepared_and_leaves_the_res
     run = api.prepare_to(tmp_path / "out", rows, **options)
     assert run.wait().exit_code is ExitCode.OK
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 6  # one of the seven is a duplicate
+
+
+@pytest.mark.parametrize("command", ["upload", "undo"])
+def test_a_second_run_ends_at_once_naming_the_first_and_looking_goes_on(
+        tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    imagepipe = CommandLine(tmp_path, capsys, monkeypatch)
+    monkeypatch.setenv("BIGCOMMERCE_ACCESS_TOKEN", TOKEN)
+    rows = seven_rows(tmp_path)
+    with FaultyStore() as store:
+        upload(tmp_path, store, rows, tmp_path / "ledger")
+        access = ("--base-url", store.base_url, "--ledger", "ledger")
+        arguments = ("a.jpg", "--sku", "MUG", "--jobs", "0") if command == "upload" else ()
+        with Ledger.open(tmp_path / "ledger"):
+            store.requests.clear()
+            refused = imagepipe(command, *arguments, *access, "--yes")
+            looking = imagepipe("verify", *access)
+        assert refused.code == 4
+        assert f"is in use by process {os.getpid()} on" in refused.said
+        assert {request.method for request in store.requests} <= {"GET"}
+        assert looking.code == 0
+        assert imagepipe(command, *arguments, *access, "--yes").code == 0

@@ -114,8 +114,7 @@ class Settler:
             before = ledger.replaced(self.products.identity, by=operation.undoes, product=product.id,
                                      key=operation.key) if operation.undoes else []
             if before:
-                place = replace(before[0].place, image_id=image.image_id, size=None, mtime_ns=None, inode=None,
-                                etag=None)
+                place = replace(before[0].place, image_id=image.image_id, mtime_ns=None, inode=None, etag=None)
             elif place is None or place.source_sha256 != operation.source_sha256:
                 # the file is looked at again by the run that follows: without its size and time it counts as changed
                 place = Place(self.products.identity, product.id, operation.key, image.image_id,
