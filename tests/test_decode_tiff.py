@@ -448,6 +448,25 @@ def test_every_changed_byte_is_an_error_of_ours_or_a_picture():
                 continue
 
 
+@pytest.mark.parametrize("compression", [NONE, ZIP])
+def test_lengths_of_strips_may_be_left_out(compression):
+    values, wanted = as_numbers(SHARES[..., :3], "u1")
+    data = tiff(values, RGB, strip=8, compression=compression).replace(struct.pack("<H", 279), struct.pack("<H", 65000))
+
+    assert_pixels(shown(data)[0], wanted)
+
+
+@pytest.mark.parametrize("accept_damaged", [False, True])
+@pytest.mark.parametrize(("tile", "words"), [((1 << 20, 1 << 20), "more than all of it"),
+                                             ((1, 1), "12 of 40,000 parts")])
+def test_tiles_that_make_no_sense_are_refused_at_once(tile, words, accept_damaged):
+    tags, blocks = page(np.zeros((200, 200, 1), np.uint8), GREY, tile=(64, 64))
+    data = together([(tags | {322: ("I", [tile[0]]), 323: ("I", [tile[1]])}, blocks[:12])])
+
+    with pytest.raises(Corrupt, match=words):
+        decode(data, "tiff", accept_damaged=accept_damaged)
+
+
 def test_a_large_strip_reserves_what_it_takes(monkeypatch):
     asked = []
     monkeypatch.setattr(budget, "_keeper", asked.append)

@@ -77,8 +77,9 @@ class Page:
         start = self.offsets[block]
         if block < len(self.counts) and self.counts[block]:
             return data[start:start + self.counts[block]]
-        later = [other for other in self.offsets if other > start]  # some old writers state no lengths
-        return data[start:min(later, default=len(data))]
+        # Some old writers state no lengths: then it may reach to the next, or to the end.
+        after = self.offsets[block + 1] if block + 1 < len(self.offsets) else 0
+        return data[start:after if after > start else len(data)]
 
     def first(self, data: bytes) -> bytes:
         """Return the file with this picture as its first."""

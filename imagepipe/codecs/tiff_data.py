@@ -28,6 +28,8 @@ _NONE = 1
 BYTEWISE = {_NONE: "", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate", 34925: "lzma",
             50000: "zstd"}
 _BAND = 1 << 23  # bytes of samples that are unpacked at a time, at least a row of strips or tiles
+_MEGAPIXEL = 1 << 20
+_FAR_MORE = 1000  # times; the list of a damaged file may be short, but one made up is refused
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8)[:, ::-1], axis=1)[:, 0]
 
 
@@ -81,6 +83,7 @@ class Bands:
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         page = self.page
         down = -(-page.height // page.block[1])
+        self._check(down * _across(page) * (page.samples if page.separate else 1))
         step = max(1, _BAND // max(1, block_bytes(page)))
         for first in range(0, down, step):
             last = min(down, first + step)
@@ -93,6 +96,14 @@ class Bands:
             for at in range(0, rows, some):
                 values = [self._numbers(plane[at:at + some], last - first)[:rows] for plane in planes]
                 yield top + at, (values[0] if len(values) == 1 else np.concatenate(values, axis=2))[..., :self.wanted]
+
+    def _check(self, needed: int) -> None:
+        """Raise `Corrupt` where there are not as many strips or tiles as it takes, or where they make no sense."""
+        page, there = self.page, len(self.page.offsets)
+        if page.block[0] * page.block[1] > 4 * max(page.width * page.height, _MEGAPIXEL):
+            raise corrupt(_NAME, f"its parts have {page.block[0]:,} x {page.block[1]:,} pixels, more than all of it")
+        if needed > there and (not self.accept_damaged or needed > _FAR_MORE * there):
+            raise corrupt(_NAME, f"{there:,} of {needed:,} parts of its picture are listed")
 
     def _band(self, first: int, last: int, rows: int, before: int) -> Any:
         """Return the bytes of the rows of blocks from `first` to `last`, `before` of which are of other planes."""
