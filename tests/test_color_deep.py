@@ -56,6 +56,13 @@ def in_tiff(values: np.ndarray, profile: bytes, orientation: int = 1) -> bytes:
     return tiff.build("<", tags, [values.astype("<u2").tobytes()])
 
 
+def in_psd(values: np.ndarray, profile: bytes) -> bytes:
+    high, wide, channels = values.shape
+    block = b"8BIM" + struct.pack(">HHI", 1039, 0, len(profile)) + profile + bytes(len(profile) % 2)
+    return (b"8BPS" + struct.pack(">H6xHIIHHI", 1, channels, high, wide, 16, 3, 0) + struct.pack(">I", len(block))
+            + block + struct.pack(">IH", 0, 0) + values.transpose(2, 0, 1).astype(">u2").tobytes())
+
+
 def converted(data: bytes, name: str = "x") -> np.ndarray:
     asset = Pipeline((Decode(), Convert("png")))(Asset(name, "1", data=data))
     assert asset.pixels is not None and asset.pixels.frames[0].fine is None
@@ -79,13 +86,14 @@ SPACES = [
 
 
 @pytest.mark.parametrize(("points", "gamma"), SPACES)
-@pytest.mark.parametrize("container", ["png", "tiff"])
+@pytest.mark.parametrize("container", ["png", "tiff", "psd"])
 def test_wide_spaces_of_sixteen_bits_are_exact(points, gamma, container):
     profile = rgb_profile(points, gamma or srgb_curve)
     values = in_space(points, gamma)
     theirs = np.rint(MEANT * 255)
 
-    ours = converted(png(values, iccp(profile)) if container == "png" else in_tiff(values, profile))
+    ours = converted({"png": lambda: png(values, iccp(profile)), "tiff": lambda: in_tiff(values, profile),
+                      "psd": lambda: in_psd(values, profile)}[container]())
 
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() <= 1

@@ -17,16 +17,18 @@ from PIL import Image
 from imagepipe import budget
 from imagepipe.asset import Color
 from imagepipe.codecs.decode_guard import corrupt
+from imagepipe.codecs.decode_modes import FINE, left_over
 from imagepipe.codecs.decode_psd import Layout
 from imagepipe.codecs.deep import Scale, scale_of_floats, to_bytes
 from imagepipe.codecs.linear import with_srgb_curves
+from imagepipe.color import is_srgb_profile
 from imagepipe.errors import Corrupt
 
 __all__ = ["composite"]
 
 _NAME = "this PSD"
 _RAW, _RUNS, _ZIP, _ZIP_PREDICTED = range(4)
-_ROOM = 13  # bytes a pixel: the result, and what is made of it later
+_ROOM = 16  # bytes a pixel: the result, what rounding left over, and what is made of it later
 
 
 def composite(data: bytes, found: Layout, *,
@@ -44,6 +46,9 @@ def composite(data: bytes, found: Layout, *,
     alpha = planes.numbers(found.colors) if found.transparent else None
     channels = found.colors + (alpha is not None and not over)
     result = np.empty((found.height, found.width, channels), dtype=np.uint8)
+    exact = (found.depth == 16 and found.mode in ("L", "RGB") and alpha is None and found.icc is not None
+             and not is_srgb_profile(found.icc, "gray" if found.mode == "L" else "rgb"))
+    fine = np.empty((found.height, found.width, found.colors if exact else 0), dtype=np.uint8)
     for channel in range(found.colors):
         values = planes.numbers(channel)
         if found.mode == "P":
@@ -52,6 +57,8 @@ def composite(data: bytes, found: Layout, *,
             result[..., channel] = _without_white(values, alpha, scale, light)
         else:
             result[..., channel] = to_bytes(values, scale, inverted=found.mode in ("CMYK", "1"), light=light)
+        if exact:
+            fine[..., channel] = left_over(values, result[..., channel])
     notes = scale.notes
     if alpha is not None:
         shares = to_bytes(alpha, Scale(0.0, 1.0) if light else scale)
@@ -62,7 +69,10 @@ def composite(data: bytes, found: Layout, *,
         else:
             result[..., -1] = shares
     icc = with_srgb_curves(found.icc) if light and found.icc else found.icc
-    return _image(result, found), notes, planes.damage, Color(icc=icc)
+    image = _image(result, found)
+    if exact:
+        image.info[FINE] = _image(fine, found)
+    return image, notes, planes.damage, Color(icc=icc)
 
 
 def _without_white(values: Any, alpha: Any, scale: Scale, light: bool) -> Any:
