@@ -635,3 +635,19 @@ def test_a_part_that_is_all_or_sticks_out_is_no_part(part):
     data = cut_to(encoded("AVIF", photo((64, 48)), quality=95), *part, (64, 48))
 
     assert only(data, "avif").size == (64, 48)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_blue_of_an_avif_of_bt2020_in_studio_range_is_as_libvips_sees_it(mode):
+    blues = np.zeros((32, 32, 3), np.uint8)
+    blues[..., 0], blues[..., 1] = np.arange(32) * 4, 60
+    blues[..., 2] = 100 + np.arange(32)[:, None] * 4
+    picture = Image.fromarray(blues).convert(mode)
+    data = encoded("AVIF", picture, quality=100, subsampling="4:4:4", range="limited")
+    at = data.index(b"colrnclx") + 8
+    data = data[:at] + struct.pack(">HHHB", 9, 13, 9, 0) + data[at + 7:]
+
+    decoded = only(data, "avif")
+
+    assert decoded.mode == "RGB"
+    assert_pixels(decoded, seen_by_vips(data)[..., :3], tolerance=3)  # 9 off as libavif has it on some machines

@@ -27,7 +27,6 @@ from imagepipe.asset import Color, Frame, Pixels
 from imagepipe.codecs import (
     decode_apng,
     decode_bmp,
-    decode_boxes,
     decode_gif,
     decode_jpeg,
     decode_pillow,
@@ -38,6 +37,7 @@ from imagepipe.codecs import (
     pam,
     webp,
 )
+from imagepipe.codecs.decode_avif import finished
 from imagepipe.codecs.decode_guard import corrupt, shielded
 from imagepipe.codecs.decode_modes import FINE, opaque, plain
 from imagepipe.codecs.header import Header
@@ -314,11 +314,14 @@ class _Animated:
         with decode_pillow.open_one(data, self.header.format) as image:
             if self.header.frames <= 1 and not getattr(image, "is_animated", False):
                 image.load()
-                picture = plain(image)
-                part = decode_boxes.clean_aperture(data, picture.size) if self.header.format == "avif" else None
-                yield picture.crop(part) if part else picture, 0
+                yield self._finished(plain(image)), 0
             else:
-                yield from decode_pillow.frames(image, self.header, self.max_frames, self.max_pixels)
+                for frame, duration in decode_pillow.frames(image, self.header, self.max_frames, self.max_pixels):
+                    yield self._finished(frame), duration
+
+    def _finished(self, frame: Image.Image) -> Image.Image:
+        """Return a frame with what its decoder left undone."""
+        return finished(frame, self.data, self.header.frames) if self.header.format == "avif" else frame
 
     def _salvaged(self) -> Image.Image:
         """Return what can be seen of the first picture."""
