@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 
@@ -12,7 +13,22 @@ import pytest
 from colors import encoded, from_xyz
 from pictures import chunk
 from PIL import Image
-from profiles import ADOBE, BT2020, P3, PROPHOTO, SRGB, Points, adapted, gray_profile, rgb_profile, srgb_curve, to_xyz
+from profiles import (
+    ADOBE,
+    BT2020,
+    P3,
+    PROPHOTO,
+    SRGB,
+    Points,
+    adapted,
+    assembled,
+    colorants,
+    gray_profile,
+    parametric,
+    rgb_profile,
+    srgb_curve,
+    to_xyz,
+)
 
 from imagepipe.asset import Asset, Color
 from imagepipe.codecs import tiff
@@ -185,6 +201,22 @@ def test_what_is_left_over_of_another_picture_is_not_used():
 
     for other in (Image.new("RGB", (10, 20), (100, 100, 100)), Image.new("L", (20, 20), 100)):
         assert to_srgb(image, Color(icc=icc), fine=other)[0].tobytes() == plain.tobytes()
+
+
+def test_no_mutation_of_a_profile_raises():
+    chance = random.Random(5)
+    lifted = assembled(b"RGB ", b"XYZ ", colorants(P3) | {name: parametric(4, 2.2, 0.85, 0.1, 0.2, 0.15, 0.02, 0.01)
+                                                          for name in (b"rTRC", b"gTRC", b"bTRC")}, "lifted")
+    for whole, mode in ((rgb_profile(P3, srgb_curve), "RGB"), (rgb_profile(P3, 2.2), "RGBA"), (lifted, "RGB"),
+                        (gray_profile(2.2), "L"), (gray_profile(srgb_curve), "LA")):
+        before = Image.new(mode, (7, 5), 100)
+        fine = Image.new("RGB" if mode.startswith("RGB") else "L", (7, 5), 200)
+        for _ in range(150):
+            icc = bytearray(whole)
+            for _ in range(chance.randrange(1, 6)):
+                icc[chance.randrange(128, len(icc))] = chance.randrange(256)
+            after, note = to_srgb(before, Color(icc=bytes(icc)), fine=fine)
+            assert after.size == (7, 5) and after.mode == mode and note.isprintable()
 
 
 def test_colours_that_are_kept_keep_nothing_beside_them():

@@ -1,8 +1,9 @@
 """What the numbers in a picture's pixels mean, and how they become sRGB.
 
 `profiles` judges ICC profiles by what they do, `space` reads what containers say in numbers, `convert`
-brings pictures to sRGB; `inks` stands in where a CMYK picture has no profile, `hdr` tones down
-PQ and HLG, and `build` writes profiles.
+brings pictures to sRGB: through littleCMS, or, where that has too few bits, through `shaper`, which reads
+curves and matrices, and `planes`, which computes; `inks` stands in where a CMYK picture has no profile,
+`hdr` tones down PQ and HLG, and `build` writes profiles.
 """
 
 from imagepipe.color.convert import to_srgb

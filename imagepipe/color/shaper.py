@@ -38,7 +38,8 @@ class Shaper:
         import numpy as np
 
         codes = np.arange(count) / (count - 1)
-        return tuple(curve(codes).astype(np.float32) for curve in self.curves)
+        with np.errstate(all="ignore"):  # a strange curve may have a hole
+            return tuple(np.nan_to_num(np.clip(curve(codes), 0, 1)).astype(np.float32) for curve in self.curves)
 
 
 def shaper(icc: bytes) -> Shaper | None:
@@ -55,7 +56,7 @@ def shaper(icc: bytes) -> Shaper | None:
         columns: Matrix = ((1, 0, 0), (0, 1, 0), (0, 0, 1))  # grey is its own light
         if not gray:
             columns = (_point(tag_of(icc, b"rXYZ")), _point(tag_of(icc, b"gXYZ")), _point(tag_of(icc, b"bXYZ")))
-        with np.errstate(all="raise"):
+        with np.errstate(all="raise", under="ignore"):
             dark = [float(curve(np.linspace(0, 1, 256))[0]) for curve in curves]
     except (ValueError, struct.error, FloatingPointError):
         return None
