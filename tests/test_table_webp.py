@@ -54,7 +54,8 @@ def webps() -> Iterator[Cell]:
         yield untouched(f"{name}, private", lambda data=data: make.private_webp(data()), "webp")
         yield untouched(f"{name}, sRGB profile", lambda data=data: make.with_icc(data(), srgb_profile()), "webp")
         yield converted(f"{name}, Adobe RGB", small, "webp", near=FLAT)
-        yield fitted(f"{name}, over budget", data, "webp|jpeg", settings={"max_bytes": 600})
+        yield fitted(f"{name}, over budget", data, "webp|jpeg", near=TIGHT,
+                     settings={"max_bytes": 500 if "alpha" in kind else 450})
         yield converted(f"{name}, over the edge", data, "webp", settings=SMALL,
                         near=EDGES if lossless else POOR)
         yield exact(f"{name} to PNG", data, "png", settings={"format": "png"})
@@ -72,6 +73,7 @@ def webps() -> Iterator[Cell]:
 
 
 EDGES = Near(0.7, 4, 10)  #: Scaled down by another program, beside holes.
+TIGHT = Near(2.6, 11, 20)  #: With less room than a quality of 80 takes.
 PARTS = Near(4, 22, 42)  #: The same, coded lossily, and as whole frames in no more bytes than the parts took.
 
 
