@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from imagepipe.errors import (
     ExitCode,
     ProductFull,
     Rejected,
+    Retry,
     Skip,
     SourceError,
     StoreBusy,
@@ -609,6 +611,26 @@ def test_five_refusals_in_a_row_stop_the_run(world: World) -> None:
     assert statuses(outcomes).count("planned") == 5
     assert "five images in a row" in stop.reason
     assert stop.exit_code is ExitCode.TRY_AGAIN
+
+
+@pytest.mark.parametrize(("times", "status", "posts"), [(1, "uploaded", 2), (3, "uploaded", 4), (9, "failed", 4)])
+def test_a_busy_product_is_looked_at_and_asked_again_a_few_times(world: World, times: int, status: str,
+                                                                 posts: int) -> None:
+    world.write("a", "a")
+
+    def busy(what: str, number: int) -> None:
+        if what == "create" and world.store.requests.count("create") <= times:
+            raise StoreBusy("product 1 is locked or being changed (423)")
+
+    world.store.before = busy
+    [outcome] = world.send("a", waits=(0.5, 1.0))
+
+    assert str(outcome.status) == status
+    creates = [index for index, what in enumerate(world.store.requests) if what == "create"]
+    assert len(creates) == posts
+    for one, next_one in pairwise(creates):
+        assert world.store.requests[one + 1:next_one] == ["images", "images"]
+    assert outcome.retry is (Retry.AGAIN if outcome.failed else None)
 
 
 def test_refusals_that_are_not_in_a_row_stop_nothing(world: World) -> None:
