@@ -133,10 +133,10 @@ def _frame(data: bytes, layout: Layout, segment: Segment) -> None:
         raise FormatNotAllowed(f"a {_UNTAKEN[segment.marker]} JPEG, which no shop or browser shows; save it as a "
                                "baseline JPEG or a PNG")
     if layout.frame is not None:
-        raise Corrupt("the JPEG is damaged: it describes its picture twice")
+        raise _damaged("it describes its picture twice")
     body = segment.body(data)
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
-        raise Corrupt("the JPEG is damaged: the description of its picture has the wrong length")
+        raise _damaged("the description of its picture has the wrong length")
     if body[0] != 8:
         raise FormatNotAllowed(f"a JPEG of {body[0]} bits a channel, which few programs read; save it with 8 bits")
     if body[5] not in (1, 3, 4):
@@ -147,16 +147,16 @@ def _frame(data: bytes, layout: Layout, segment: Segment) -> None:
     layout.components = tuple(Component(body[at], (body[at + 1] >> 4, body[at + 1] & 15), body[at + 2])
                               for at in range(6, len(body), 3))
     if any(not 1 <= factor <= 4 for component in layout.components for factor in component.factors):
-        raise Corrupt("the JPEG is damaged: impossible sampling factors")
+        raise _damaged("impossible sampling factors")
 
 
 def _scan(data: bytes, layout: Layout, segment: Segment) -> int:
     """Note a scan and its entropy-coded data; return where that ends."""
     if layout.frame is None:
-        raise Corrupt("the JPEG is damaged: it does not say how large it is before its data starts")
+        raise _damaged("it does not say how large it is before its data starts")
     body = segment.body(data)
     if not body or not 1 <= body[0] <= 4 or len(body) != 4 + 2 * body[0]:
-        raise Corrupt("the JPEG is damaged: the start of a scan has the wrong length")
+        raise _damaged("the start of a scan has the wrong length")
     layout.scans += 1
     if layout.scans > MAX_SCANS:
         raise TooSlow(f"the JPEG is in more than {MAX_SCANS} scans, which take too long to decode; save it again")
@@ -184,7 +184,7 @@ def _quantisation(body: bytes, layout: Layout) -> None:
         size = 128 if wide else 64
         values = body[at + 1:at + 1 + size]
         if len(values) < size or wide > 1 or number > 3:
-            raise Corrupt("the JPEG is damaged: a quantisation table is cut short")
+            raise _damaged("a quantisation table is cut short")
         layout.tables[number] = tuple(values if not wide else
                                       (int.from_bytes(values[i:i + 2], "big") for i in range(0, 128, 2)))
         at += 1 + size
@@ -206,7 +206,7 @@ def _note_detail(scan: bytes, layout: Layout) -> None:
 
 def _broken_off(layout: Layout, how: str, accept_damaged: bool) -> Layout:
     if not layout.scans or not (accept_damaged or layout.has_all_detail):
-        raise Corrupt(f"the JPEG is damaged or incomplete: {how}")
+        raise _damaged(how)
     last = layout.body[-1]
     layout.end, layout.complete = last[1] if isinstance(last, tuple) else last.end, False
     return _checked(layout, accept_damaged)
@@ -214,12 +214,16 @@ def _broken_off(layout: Layout, how: str, accept_damaged: bool) -> Layout:
 
 def _checked(layout: Layout, accept_damaged: bool) -> Layout:
     if not layout.scans:
-        raise Corrupt("the JPEG holds no picture data")
+        raise _damaged("it holds no picture data")
     if not layout.width or not layout.height:
-        raise Corrupt("the JPEG does not say how large it is")
+        raise _damaged("it does not say how large it is")
     missing = [component.table for component in layout.components if component.table not in layout.tables]
     if missing and layout.scans == 1:
-        raise Corrupt("the JPEG is damaged: a quantisation table is missing")
+        raise _damaged("a quantisation table is missing")
     if not accept_damaged and not layout.has_all_channels:
-        raise Corrupt("the JPEG is damaged or incomplete: one of its channels is missing")
+        raise _damaged("one of its channels is missing")
     return layout
+
+
+def _damaged(why: str) -> Corrupt:
+    return Corrupt(f"the JPEG is damaged or incomplete: {why}; use another copy of it")
