@@ -307,6 +307,28 @@ def test_strips_and_tiles_of_jpeg_and_webp(compression, tiled):
             assert_pixels(shown(data)[0], pyvips.Image.new_from_buffer(data, "").numpy(), tolerance=1)
 
 
+@pytest.mark.parametrize("with_strips", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_old_kind_of_jpeg(orientation, with_strips):
+    picture = photo((64, 48))
+    stream = encoded("JPEG", picture, quality=95)
+    tags = {256: ("I", [64]), 257: ("I", [48]), 258: ("H", [8] * 3), 259: ("H", [6]), 262: ("H", [6]), 277: ("H", [3]),
+            274: ("H", [orientation]), 278: ("I", [48]), 513: ("I", [8]), 514: ("I", [len(stream)])}
+    small = page(np.zeros((8, 8, 3), np.uint8), RGB, more={254: ("I", [1])})
+    data = together([(tags, [stream]), small])
+    if not with_strips:  # as some cameras wrote it
+        data = data.replace(struct.pack("<HH", 273, 4), struct.pack("<HH", 65001, 4), 1)
+        data = data.replace(struct.pack("<HH", 279, 4), struct.pack("<HH", 65002, 4), 1)
+
+    image, notes = shown(data)
+
+    wanted = pyvips.Image.new_from_buffer(stream, "")
+    wanted = wanted.rot90().numpy() if orientation == 6 else wanted.numpy()
+    assert image.size == (wanted.shape[1], wanted.shape[0])
+    assert np.abs(np.asarray(image).astype(int) - wanted).mean() < 6  # libtiff repeats chroma, others smooth it
+    assert notes == ()
+
+
 def of_large_numbers_first(data):
     """A big-endian BigTIFF of what is in strips of a little-endian TIFF, which Pillow does not open."""
     from imagepipe.codecs import tiff as ours

@@ -142,7 +142,8 @@ def _lab(values: Any, page: Page) -> Any:
 
     TIFF 6.0, section 23, and Adobe's note on it: in CIELab a and b are signed, in ICCLab 16-bit
     numbers are those of ICC profiles of version 2, where L of 100 is 65280. Floating-point numbers, as libvips
-    writes them, are L, a and b themselves.
+    writes them, are L, a and b themselves. The white of all is D50, as the note says and littleCMS agrees to
+    within 1; ImageMagick takes D65 and does not adapt it, so its colours are up to 11 of 255 apart.
     """
     if page.numbers == 3:
         exact = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
