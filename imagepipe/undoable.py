@@ -178,8 +178,8 @@ class _Look:
             return
         source = self.at_hand.find(place, now=now)
         if source is None:
-            lost.append(_lost(before, "the picture that it showed is not at hand any more; put the old file back in its "
-                                      "place, or name a folder that has it with --from DIR", before))
+            lost.append(_lost(before, "the picture that it showed is not at hand any more; put the old file back in "
+                                      "its place, or name a folder that has it with --from DIR", before))
         else:
             restore[of] = Restoration(source, (before,))
 
