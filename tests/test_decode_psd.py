@@ -172,6 +172,30 @@ def test_transparency_is_as_imagemagick_sees_it():
     assert_pixels(shown(data)[0], by_magick(data, "psd").pixels, tolerance=2)  # which rounds down
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_was_not_laid_on_white_is_not_taken_off_it(depth):
+    """ImageMagick writes the colours as they are; its own way back makes of them what they never were."""
+    values, wanted = numbers(np.concatenate([SHARES[..., :3], 0.1 + 0.8 * SHARES[..., 3:4]], axis=2), depth)
+
+    assert_pixels(shown(psd(values, RGB, depth, layers=-1))[0], wanted)
+
+
+@pytest.mark.parametrize("on_white", [False, True])
+@pytest.mark.parametrize("number", [CMYK, LAB])
+def test_inks_and_lab_are_laid_on_white_once(number, on_white):
+    colors = 4 if number == CMYK else 3
+    alpha = 0.1 + 0.8 * SHARES[..., 5:]
+    paper = np.array([1.0] * 4) if number == CMYK else np.array((1.0, 128 / 255, 128 / 255))
+    laid = SHARES[..., :colors] * alpha + paper * (1 - alpha)
+    stored = np.concatenate([laid if on_white else SHARES[..., :colors], alpha], axis=2)
+
+    image, _ = shown(psd(np.rint(stored * 255).astype(int), number, 8, layers=-1))
+
+    wanted = np.rint(laid * 255).astype(np.uint8)
+    found = np.asarray(image) ^ np.array((0, 128, 128), np.uint8) if number == LAB else 255 - np.asarray(image)
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
 def test_a_selection_that_somebody_saved_is_no_transparency():
     values, wanted = numbers(SHARES[..., :4], 16)
 

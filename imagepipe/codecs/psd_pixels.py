@@ -27,6 +27,8 @@ from imagepipe.errors import Corrupt
 __all__ = ["composite"]
 
 _NAME = "this PSD"
+_DARKER = 0.01  # than it can be is worth counting; rounding makes 0.004 of 8 bits
+_FEW = 0.01  # of the values may be, before it is believed
 _RAW, _RUNS, _ZIP, _ZIP_PREDICTED = range(4)
 _ROOM = 16  # bytes a pixel: the result, what rounding left over, and what is made of it later
 
@@ -44,6 +46,8 @@ def composite(data: bytes, found: Layout, *,
         scale = scale_of_floats(planes.numbers(channel) for channel in range(found.colors))
     over = found.transparent and found.mode in ("CMYK", "LAB")  # which have no mode with alpha
     alpha = planes.numbers(found.colors) if found.transparent else None
+    share = alpha.astype(np.float32) / (1.0 if light else scale.white) if alpha is not None else None
+    on_white = share is not None and found.mode != "P" and _is_on_white(planes, share, scale)
     channels = found.colors + (alpha is not None and not over)
     result = np.empty((found.height, found.width, channels), dtype=np.uint8)
     exact = (found.depth == 16 and found.mode in ("L", "RGB") and alpha is None and found.icc is not None
@@ -53,9 +57,12 @@ def composite(data: bytes, found: Layout, *,
         values = planes.numbers(channel)
         if found.mode == "P":
             result[..., channel] = values
-        elif alpha is not None and not over:
-            result[..., channel] = _without_white(values, alpha, scale, light)
+        elif share is not None and not over and on_white:
+            result[..., channel] = _without_white(values, share, scale, light)
         else:
+            if share is not None and over and not on_white:
+                paper = scale.white if found.mode == "CMYK" or not channel else (scale.white + 1) / 2
+                values = values * share + paper * (1 - share)
             result[..., channel] = to_bytes(values, scale, inverted=found.mode in ("CMYK", "1"), light=light)
         if exact:
             fine[..., channel] = left_over(values, result[..., channel])
@@ -63,7 +70,6 @@ def composite(data: bytes, found: Layout, *,
     if alpha is not None:
         shares = to_bytes(alpha, Scale(0.0, 1.0) if light else scale)
         if over:
-            # Photoshop has laid it on white already, as it lays RGB
             notes = (*notes, f"laid on white: it has alpha, which is not kept beside "
                              f"{'inks' if found.mode == 'CMYK' else 'Lab'}")
         else:
@@ -75,10 +81,24 @@ def composite(data: bytes, found: Layout, *,
     return image, notes, planes.damage, Color(icc=icc)
 
 
-def _without_white(values: Any, alpha: Any, scale: Scale, light: bool) -> Any:
-    """Return a channel before it was laid on white: that is how Photoshop stores what is transparent in part."""
+def _is_on_white(planes: _Planes, share: Any, scale: Scale) -> bool:
+    """Say whether what is transparent in part was laid on white, as Photoshop does and ImageMagick does not.
+
+    Then nothing can be darker than the white that shines through.
+    """
+    part = (share > 0) & (share < 1)
+    least = 1 - share[part] - _DARKER
+    channels = range(1 if planes.found.mode == "LAB" else planes.found.colors)
+    darker = 0
+    for channel in channels:
+        stored = (planes.numbers(channel)[part].astype(np.float32) - scale.black) / (scale.white - scale.black)
+        darker += int(np.count_nonzero(stored < least))
+    return bool(darker <= _FEW * least.size * len(channels))
+
+
+def _without_white(values: Any, share: Any, scale: Scale, light: bool) -> Any:
+    """Return a channel before it was laid on white."""
     plain = to_bytes(values, scale, light=light).copy()
-    share = (alpha.astype(np.float32) - 0) / (1.0 if light else scale.white)
     part = (share > 0) & (share < 1)
     if part.any():
         stored = (values[part].astype(np.float32) - scale.black) / (scale.white - scale.black)
