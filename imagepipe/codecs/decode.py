@@ -28,6 +28,7 @@ from imagepipe.codecs import (
     decode_apng,
     decode_bmp,
     decode_gif,
+    decode_ico,
     decode_jpeg,
     decode_pillow,
     decode_png,
@@ -106,6 +107,8 @@ def read_any_header(data: bytes, format: str, *, accept_damaged: bool = False) -
             header = extras.peek_extra(data, format)
         elif format == "psd":
             header = decode_psd.header_of(data)
+        elif format == "ico":
+            header = decode_ico.peek(data)
         elif format == "tiff":
             from imagepipe.codecs.decode_tiff import peek_tiff  # loads NumPy
 
@@ -360,6 +363,8 @@ def _one(data: bytes, header: Header, accept_damaged: bool) -> tuple[Image.Image
     if format == "bmp":
         image, damaged = decode_bmp.decode(data, accept_damaged=accept_damaged)
         return image, ("damaged: rows are missing",) if damaged else (), damaged, header.color
+    if format == "ico":
+        return decode_ico.decode(data, header, accept_damaged=accept_damaged)
     if format in extras.FORMATS:
         image, color = extras.decode_extra(data, format)
         return image, (), False, color

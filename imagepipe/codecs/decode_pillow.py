@@ -79,8 +79,7 @@ def peek(data: bytes, format: str) -> Header:
             has_alpha=image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent,
             bit_depth=_depth(image, data), channels=_CHANNELS.get(image.mode, "rgb"),
             orientation=orientation,
-            color=_color(image, data, format), loop=0 if frames > 1 else None,
-            notes=_about(image, format))
+            color=_color(image, data, format), loop=0 if frames > 1 else None)
 
 
 def _depth(image: ImageFile.ImageFile, data: bytes) -> int:
@@ -111,13 +110,6 @@ def metadata(data: bytes, format: str) -> dict[str, bytes]:
         xmp = image.info.get("xmp")
     found = {"exif": exif.removeprefix(b"Exif\0\0"), "xmp": xmp}
     return {name: value for name, value in found.items() if isinstance(value, bytes) and value}
-
-
-def _about(image: Image.Image, format: str) -> tuple[str, ...]:
-    """Say in words what else there is in the file, which will not be taken."""
-    if format == "ico" and len(image.info.get("sizes", ())) > 1:
-        return (f"it has {len(image.info['sizes'])} sizes, the largest is taken",)
-    return ()
 
 
 def frames(image: Image.Image, header: Header, max_frames: int, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
