@@ -13,6 +13,7 @@ from profiles import SRGB, rgb_profile
 from tiff_files import LZMA, NONE, ZIP, page, tiff, together
 
 from imagepipe import budget
+from imagepipe.codecs import tiff as ours
 from imagepipe.codecs.decode import decode, decode_fully, read_any_header
 from imagepipe.color import is_srgb_profile, to_srgb
 from imagepipe.errors import Corrupt, FormatNotAllowed, ImageError
@@ -331,8 +332,6 @@ def test_the_old_kind_of_jpeg(orientation, with_strips):
 
 def of_large_numbers_first(data):
     """A big-endian BigTIFF of what is in strips of a little-endian TIFF, which Pillow does not open."""
-    from imagepipe.codecs import tiff as ours
-
     found = ours.read(data).page
     tags = {256: ("I", [found.width]), 257: ("I", [found.height]), 258: ("H", [found.bits] * found.samples),
             259: ("H", [found.compression]), 262: ("H", [found.photometric]), 277: ("H", [found.samples]),
@@ -444,6 +443,29 @@ def test_a_cut_tiff_is_refused_and_shows_what_is_there_where_that_is_accepted(la
     image, notes = shown(data, accept_damaged=True)
     assert notes[-1].startswith("damaged: ")
     assert_pixels(image.crop((0, 0, 8, 8)).getchannel("R"), wanted[:8, :8, 0])
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "group4", "webp"])
+def test_a_cut_tiff_of_fax_jpeg_or_webp_is_refused(compression):
+    picture = photo((64, 48)).convert("1" if compression == "group4" else "RGB")
+    if compression == "webp":
+        whole = pyvips.Image.new_from_buffer(encoded("PNG", picture), "").tiffsave_buffer(compression=compression)
+    else:
+        whole = encoded("TIFF", picture, compression=compression)
+    found = ours.read(whole).page
+    tags = {256: ("I", [64]), 257: ("I", [48]), 258: ("H", [found.bits] * found.samples),
+            262: ("H", [found.photometric]), 259: ("H", [found.compression]), 277: ("H", [found.samples]), 278: ("I", [found.block[1]])}
+    tags |= {tag: ({347: "B", 530: "H"}.get(tag, "I"), values) for tag, values in found.tags.items()}
+    start = together([(tags, [])], order="<")  # the list first, the picture at the end
+    block = found.part(whole, 0)
+    tags |= {273: ("I", [len(start) + 200]), 279: ("I", [len(block)])}
+    head = together([(tags, [])])
+    data = head.ljust(len(start) + 200, b"\0") + block
+    assert_pixels(shown(data)[0], np.asarray(shown(whole)[0]))
+
+    for end in (len(data) - 1, len(data) - len(block) // 2):
+        with pytest.raises(Corrupt):
+            decode(data[:end], "tiff")
 
 
 def test_every_cut_of_a_file_is_an_error_or_the_whole_picture():

@@ -70,8 +70,8 @@ def together(pages: Sequence[tuple[dict[int, tuple[str, Sequence[int]]], list[by
             offsets.append(len(out))
             out += block + bytes(len(block) % 2)
         tiled = 322 in tags
-        every = tags | {324 if tiled else 273: (letter, offsets),
-                        325 if tiled else 279: (letter, [len(block) for block in blocks])}
+        every = {324 if tiled else 273: (letter, offsets),
+                 325 if tiled else 279: (letter, [len(block) for block in blocks])} | tags
         if children and number in children:
             every[330] = (letter, [places[child] for child in children[number]])
         table = b""

@@ -142,7 +142,7 @@ def decode_tiff(data: bytes, *, accept_damaged: bool = False) -> tuple[Image.Ima
 
 def _by_libtiff(data: bytes, page: Page, accept_damaged: bool) -> tuple[Image.Image, str]:
     """Return a picture that libtiff decodes, as stored, but the old kind of JPEG upright; and what is damaged."""
-    file = _alone(data, page) if page.compression != OLD_JPEG else page.first(data)
+    file = _alone(data, page, accept_damaged) if page.compression != OLD_JPEG else page.first(data)
     damage = ""
     try:
         opened = Image.open(io.BytesIO(file), formats=["TIFF"])
@@ -160,7 +160,7 @@ def _by_libtiff(data: bytes, page: Page, accept_damaged: bool) -> tuple[Image.Im
         return plain(image), damage
 
 
-def _alone(data: bytes, page: Page) -> bytes:
+def _alone(data: bytes, page: Page, accept_damaged: bool) -> bytes:
     """Return a TIFF of one picture and nothing that does not show it."""
     wide, high = page.block
     where = {322: ("I", (wide,)), 323: ("I", (high,))} if page.tiled else {278: ("I", (high,))}
@@ -173,7 +173,8 @@ def _alone(data: bytes, page: Page) -> bytes:
     letters = {292: "I", 293: "I", 347: "B", 530: "H", 531: "H"}
     tags |= {tag: (letters[tag], values) for tag, values in page.tags.items() if tag in letters and values}
     blocks = [page.part(data, number) for number in range(len(page.offsets))]
-    if not all(blocks):
+    cut = any(len(block) < count for block, count in zip(blocks, page.counts, strict=False))
+    if not all(blocks) or (cut and not accept_damaged):  # which libtiff would pass over in fax and JPEG
         raise corrupt(_NAME, "a part of its picture is not in the file")
     return tiff.build(page.order, tags, blocks)
 
