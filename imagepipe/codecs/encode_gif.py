@@ -16,7 +16,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from imagepipe.asset import Frame
-from imagepipe.codecs.encode_palette import VISIBLE, all_or_nothing, indexed_error, serving
+from imagepipe.codecs.encode_palette import all_or_nothing, serving
 from imagepipe.codecs.encode_png import exact_palette
 
 __all__ = ["MAX_SIDE", "write_gif"]
@@ -33,8 +33,9 @@ class _Patch:
     """The part of a frame that is to be drawn."""
 
     image: Image.Image  #: `P`, with the palette put on.
-    at: tuple[int, int]
     transparent: int | None  #: The index that leaves what is below.
+    at: tuple[int, int]
+    clears: bool  #: What it covers is transparent afterwards.
 
 
 def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256, together: bool = False) -> bytes:
@@ -44,9 +45,8 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256, t
     in a GIF: half counts as opaque.
     """
     width, height = frames[0].image.size
-    clears = _uncovers(frames)
     shared = _shared(frames, colors)
-    images = (all_or_nothing(frame.image) for frame in frames)
+    images: Iterator[Image.Image] = (all_or_nothing(frame.image) for frame in frames)
     if shared is None and together:
         palette = serving([frame.image for frame in frames], colors, with_hole=len(frames) > 1)
         shared, images = palette.keys, palette.applied(images)
@@ -61,68 +61,75 @@ def write_gif(frames: Sequence[Frame], loop: int | None, *, colors: int = 256, t
         out.append(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", repeats) + b"\0")
     times = _centiseconds([frame.duration for frame in frames])
     animated = len(frames) > 1
-    for patch, time in zip(_patches(images, clears, shared, colors), times, strict=True):
+    for patch, time in zip(_patches(images, shared, colors), times, strict=True):
         how: dict[str, Any] = {"duration": time, "include_color_table": shared is None}
         if animated:
-            how["disposal"] = _CLEAR if clears else _KEEP
+            how["disposal"] = _CLEAR if patch.clears else _KEEP
         if patch.transparent is not None:
             how["transparency"] = patch.transparent
         out += GifImagePlugin.getdata(patch.image, patch.at, **how)
     return b"".join([*out, b";"])
 
 
-def _patches(images: Iterable[Image.Image], clears: bool, shared: bytes | None, colors: int) -> Iterator[_Patch]:
-    before: Any = None
-    started = False
-    for now in images:
-        pixels = np.asarray(now).view("<u4")[..., 0]
-        drawn = pixels != 0 if clears or before is None else pixels != before
+def _patches(images: Iterable[Image.Image], shared: bytes | None, colors: int) -> Iterator[_Patch]:
+    """Yield what is drawn of each frame: what is not there yet, and what the next one uncovers, to be cleared."""
+    shown: Any = None
+    for now, following in _with_next(images):
+        pixels = _numbers(now)
+        drawn = pixels != (0 if shown is None else shown)
+        uncovered = (pixels != 0) & (_numbers(following) == 0)
+        clears = bool(uncovered.any())
         # the first frame covers all: where nothing is ever drawn, some viewers show a colour and not a hole
-        box = _box(drawn) if started else (0, 0, *now.size)
-        before, started = None if clears else pixels, True
-        part = now.crop(box)
-        inside = drawn[box[1]:box[3], box[0]:box[2]]
+        box = (0, 0, *now.size) if shown is None else _box(drawn | uncovered)
+        within = (slice(box[1], box[3]), slice(box[0], box[2]))
+        part, inside = now.crop(box), drawn[within]
         if not inside.all():
             part = Image.fromarray(np.where(inside[..., None], np.asarray(part), np.uint8(0)))
-        yield _patch(part, (box[0], box[1]), shared, colors, clears)
+        shown = pixels
+        if clears:
+            shown = pixels.copy()
+            shown[within] = 0
+        indexed = _in_colors(part, colors, clears) if shared is None else _in_shared(part, shared)
+        yield _Patch(*indexed, (box[0], box[1]), clears)
 
 
-def _patch(part: Image.Image, at: tuple[int, int], shared: bytes | None, colors: int, clears: bool) -> _Patch:
-    """Return a picture whose pixels are opaque, or all zero where nothing is to be drawn, in a palette.
+def _with_next(images: Iterable[Image.Image]) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Yield each frame with the one that follows it: the first after the last, since most go on for ever."""
+    iterator = iter(images)
+    first = now = next(iterator)
+    for following in iterator:
+        yield now, following
+        now = following
+    yield now, first
+
+
+def _numbers(image: Image.Image) -> Any:
+    """Return the pixels of an RGBA picture as one number each."""
+    return np.asarray(image).view("<u4")[..., 0]
+
+
+def _in_colors(part: Image.Image, colors: int, clears: bool) -> tuple[Image.Image, int | None]:
+    """Return a picture whose pixels are opaque, or all zero where nothing is drawn, in a palette, and the hole in it.
 
     A frame that `clears` has a transparent colour also if it shows no pixel of it: without one,
     Pillow and libvips clear to an opaque background.
     """
-    if shared is not None:
-        return _in_shared(part, at, shared)
     exact = exact_palette([part, Image.new("RGBA", (1, 1))] if clears else [part], colors)
     if exact is not None:
         (image, *_), _, alpha = exact
-        return _Patch(image, at, 0 if alpha else None)
-    holes = part.getchannel("A").point([255] + [0] * 255)
-    has_holes = clears or holes.getbbox() is not None
-    opaque = part.convert("RGB")
-    most = colors - 1 if has_holes else colors
-    image = opaque.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    if indexed_error(opaque, image) > VISIBLE:
-        image = opaque.quantize(palette=image, dither=Image.Dither.FLOYDSTEINBERG)
-    if not has_holes:
-        return _Patch(image, at, None)
-    palette = (image.getpalette("RGB") or [])[:3 * most]
-    free = len(palette) // 3
-    image.putpalette([*palette, 0, 0, 0])
-    image.paste(free, (0, 0), holes.convert("1"))
-    return _Patch(image, at, free)
+        return image, 0 if alpha else None
+    palette = serving([part], colors, with_hole=clears)
+    return _in_shared(next(palette.applied(iter([part]))), palette.keys)
 
 
-def _in_shared(part: Image.Image, at: tuple[int, int], shared: bytes) -> _Patch:
+def _in_shared(part: Image.Image, shared: bytes) -> tuple[Image.Image, int | None]:
     """Return the picture in the palette of all frames, whose first entry is what is transparent."""
     keys = np.frombuffer(shared, "<u4")
     order = np.argsort(keys)
-    places = np.searchsorted(keys[order], np.asarray(part).view("<u4")[..., 0])
+    places = np.searchsorted(keys[order], _numbers(part))
     image = Image.fromarray(order.astype(np.uint8)[places])
     image.putpalette(b"".join(shared[i:i + 3] for i in range(0, len(shared), 4)))
-    return _Patch(image, at, 0 if keys[0] == 0 else None)
+    return image, 0 if keys[0] == 0 else None
 
 
 def _shared(frames: Sequence[Frame], colors: int) -> bytes | None:
@@ -147,19 +154,6 @@ def _color_table(shared: bytes) -> tuple[bytes, int]:
     rgb = b"".join(shared[i:i + 3] for i in range(0, len(shared), 4))
     bits = max(1, (len(rgb) // 3 - 1).bit_length())
     return rgb.ljust(3 << bits, b"\0"), bits - 1
-
-
-def _uncovers(frames: Sequence[Frame]) -> bool:
-    """Say whether a pixel that was opaque is transparent in the next frame: then frames have to be cleared away."""
-    before: Any = None
-    for frame in frames:
-        opaque = None
-        if frame.image.has_transparency_data or frame.image.mode in ("LA", "RGBA"):
-            opaque = np.asarray(all_or_nothing(frame.image).getchannel("A")) != 0
-            if before is not None and bool((before & ~opaque).any()):
-                return True
-        before = np.ones((frame.image.height, frame.image.width), bool) if opaque is None else opaque
-    return False
 
 
 def _box(mask: Any) -> tuple[int, int, int, int]:

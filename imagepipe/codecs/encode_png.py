@@ -23,6 +23,7 @@ __all__ = ["exact_palette", "is_opaque", "smallest_form", "write_png", "write_pn
 
 _SMALL = 2_000_000  # pixels that level 9 can be afforded for
 _TRIED_BOTH = 1_000_000  # pixels up to which palette and direct colour are both written
+_SAMPLE = 1 << 17  # pixels
 _BLOCK = 1 << 22  # pixels that are looked up in a palette at a time
 
 
@@ -116,24 +117,24 @@ def write_png_animation(frames: Sequence[Frame], loop: int | None, color: Color,
 
 
 def _saved(image: Image.Image, extra: dict[str, Any], about: dict[str, Any]) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG", **_strategy(image), **extra, **about)
-    return out.getvalue()
-
-
-def _strategy(image: Image.Image) -> dict[str, Any]:
-    """Return level and strategy of the compression, chosen by trying both on a sample."""
+    """Return the picture deflated in the better of two ways, which a sample tells where there is one."""
     patient = {"compress_level": 9 if image.width * image.height <= _SMALL else 6}
     if image.mode in ("1", "P"):
-        return patient
-    sample = mosaic(image, 1 << 17, (256, 64))
+        return _written(image, patient, extra, about)
     quick = {"compress_level": 6, "compress_type": zlib.Z_RLE}
-    sizes = []
-    for how in (patient, quick):
-        out = io.BytesIO()
-        sample.save(out, "PNG", **how)
-        sizes.append(out.tell())
-    return patient if sizes[0] < sizes[1] else quick
+    sample = mosaic(image, _SAMPLE, (256, 64))
+    if sample is image and "save_all" not in extra:
+        return min(_written(image, patient, extra, about), _written(image, quick, extra, about), key=len)
+    is_drawing = len(_written(sample, patient)) < len(_written(sample, quick))
+    return _written(image, patient if is_drawing else quick, extra, about)
+
+
+def _written(image: Image.Image, how: dict[str, Any], *more: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    for one in more:
+        how = how | one
+    image.save(out, "PNG", **how)
+    return out.getvalue()
 
 
 def _about(color: Color, exif: bytes, xmp: bytes) -> dict[str, Any]:

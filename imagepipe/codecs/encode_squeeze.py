@@ -17,7 +17,6 @@ from PIL import Image
 
 __all__ = ["squeezed"]
 
-_LARGEST = 4_000_000  # pixels that the time is spent on
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type (PNG, section 11.2.1); palettes are not filtered
 _FILTERS = range(5)  # none, left, up, average, Paeth (section 9.2)
 _STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_RLE)
@@ -28,8 +27,6 @@ _LOOKED_AT = 4  # blocks on which a filter is tried
 def squeezed(data: bytes) -> bytes:
     """Return the same picture in fewer bytes, if there is a way; `data` is a still PNG of ours, not interlaced."""
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
-    if width * height > _LARGEST:
-        return data
     before, stream, after = _parts(data)
     rows = zlib.decompress(stream)
     if depth == 8 and kind in _CHANNELS:
@@ -62,6 +59,7 @@ def _best(rows: Any, raw: Any, step: int) -> bytes:
     height = max(1, _BLOCK // raw.shape[1])
     tops = range(0, raw.shape[0], height)
     seen = tops[::max(1, len(tops) // _LOOKED_AT)]
+    sizes: dict[int | None, int]
     sizes = {None: sum(len(zlib.compress(rows[top:top + height].tobytes(), 6)) for top in seen)}
     sizes |= {number: sum(len(zlib.compress(_filtered(raw, top, height, step, number), 6)) for top in seen)
               for number in _FILTERS}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["ENCODES", "Curve", "Found", "search"]
 
@@ -23,7 +23,8 @@ ENCODES = 4  #: Of a whole picture, at most.
 
 _FIRST_SLACK, _SLACK = 0.001, 0.003  # what is left free for errors of the prediction, before and after the first encode
 _CAUTION = 0.010  # what is left free besides, where that costs no whole quality
-_RATIO_ERROR, _ERROR_SHARE = 0.003, 0.08  # of a ratio; and how much of a missed size may be in a ratio too
+_RATIO_ERROR, _ERROR_SHARE = 0.004, 0.08  # of a ratio; and how much of a missed size may be in a ratio too
+_COARSE = 0.013  # how much larger a next quality may be than a ratio in another coding says (0.0025, off by 0.0033)
 _CLOSE = 0.004  # near enough to a target, as a part of it
 _PROBES = 8  # of the sample, for one question
 
@@ -39,6 +40,7 @@ class Curve:
     place: Callable[[float], float] = float  #: Where a quality is on an axis over which log(size) is nearly straight.
     slope: float = 0.03  #: Of log(size) over that axis, as long as only one size is known.
     start: float = 85.0  #: The quality that is looked at first.
+    factor: float = 1.0  #: What its coding takes, as a multiple of what the sample's takes.
     correction: float = 1.0  #: What the last full encode had, as a multiple of what was predicted.
     _seen: dict[float, int] = field(default_factory=dict)
 
@@ -58,6 +60,15 @@ class Curve:
         if quality not in self._seen:
             self._seen[quality] = self.encode_sample(quality)
         return self._whole(self._seen[quality])
+
+    def times(self, other: Curve, quality: float) -> Curve:
+        """Return this curve for the coding of `other`, as if that saved everywhere what it saves at one quality.
+
+        Nearby that is off by up to 1 % for a step of quality.
+        """
+        if self.is_exact:
+            return other
+        return replace(self, factor=(other.size(quality) - self.overhead) / (self.size(quality) - self.overhead))
 
     def modelled(self, quality: float) -> float:
         """Return the size in bytes that follows from what was seen of the sample nearby."""
@@ -111,7 +122,7 @@ class Curve:
     def _whole(self, seen: int) -> float:
         if self.is_exact:
             return seen
-        return self.overhead + max(1, seen - self.overhead) * self.share * self.correction
+        return self.overhead + max(1, seen - self.overhead) * self.share * self.factor * self.correction
 
     def _line(self, distance: Callable[[float], float]) -> tuple[float, float, float]:
         """Return the place and size of what was seen nearest, and the slope there."""
@@ -144,19 +155,21 @@ class Found:
 
 
 def search(encode: Callable[[float], bytes], curve: Curve, budget: int, low: float, high: float,
-           most: int = ENCODES) -> Found:
+           most: int = ENCODES, first: Curve | None = None) -> Found:
     """Return the picture at the best quality from `low` to `high` that is within `budget` bytes, after `most` encodes.
 
-    Nothing is encoded where the sample says that even `low` is far too large.
+    `first`, a curve that costs less and is less exact, says with which quality to begin, and whether the next
+    one is far too large. Nothing is encoded where the sample says that even `low` is far too large.
     """
     best: Found | None = None
     too_large = math.inf  # the lowest quality that was seen to exceed the budget
     encodes = 0
     smallest = math.inf
+    data = b""
     while encodes < most and too_large > low:
         ceiling = max(low, min(high, too_large - curve.step))
         if best is None:
-            quality = _first(curve, budget, low, ceiling) if not encodes else curve.best(
+            quality = _first(first or curve, budget, low, ceiling) if not encodes else curve.best(
                 budget * (1 - _SLACK * 4 ** (encodes - 1)), low, ceiling)
             if quality <= low:
                 smallest = curve.size(low)
@@ -164,12 +177,21 @@ def search(encode: Callable[[float], bytes], curve: Curve, budget: int, low: flo
                     break
         else:
             following = _next_whole(best.quality, curve.step)
-            if following > ceiling or curve.size(following) > budget * (1 + curve.margin):
+            if following > ceiling:
+                break
+            if first is not None:
+                if first.size(following) > budget * (1 + first.margin + _COARSE):
+                    break
+                curve.correct(best.quality, len(data))
+                first = None
+            if curve.size(following) > budget * (1 + curve.margin):
                 break
             quality = max(following, curve.best(budget * (1 - _SLACK), following, ceiling))
         data = encode(quality)
         encodes += 1
-        curve.correct(quality, len(data))
+        if len(data) > budget:
+            first = None  # where to go from here has to be known better
+        (first or curve).correct(quality, len(data))
         if len(data) <= budget:
             best = Found(data, quality, len(data), encodes)
             continue

@@ -136,9 +136,9 @@ def _shrink_by(size_at: Callable[[float], float], target: float) -> float:
     """
     factor, power = 1.0, 2.0  # bytes grow with a power of the factor between 1 and 2
     seen: list[tuple[float, float]] = []
-    for _ in range(5):
+    for _ in range(4):
         seen.append((factor, size_at(factor)))
-        if abs(math.log(seen[-1][1] / target)) < 0.03:
+        if abs(math.log(seen[-1][1] / target)) < 0.05:
             break
         power = _power(seen, power)
         factor = min(1.0, max(1e-5, factor * (target / seen[-1][1]) ** (1 / power)))

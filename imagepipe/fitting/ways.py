@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from PIL import Image, ImageChops
 
 from imagepipe import codecs
 from imagepipe.asset import Asset, Facts, Pixels
@@ -15,11 +12,13 @@ from imagepipe.codecs.encode import DEFAULT_QUALITY, MAX_SIDE, upright
 from imagepipe.codecs.encode_png import is_opaque
 from imagepipe.codecs.webp import is_lossless
 from imagepipe.errors import CannotFit, ConfigurationError
-from imagepipe.fitting.colors import LEAST_COLORS, fit_colors, in_palette, least_unseen
+from imagepipe.fitting.colors import LEAST_COLORS, colors_of, few_enough, fit_colors, in_palette
 from imagepipe.fitting.curve import ENCODES
+from imagepipe.fitting.frames import is_exact_gif, thinned
 from imagepipe.fitting.notes import notes
+from imagepipe.fitting.sample import part_of
 from imagepipe.fitting.shrink import lossless_size_at, quality_size_at, resized, scaled, shrunk
-from imagepipe.fitting.within import Fitted, Range, fit_lossless, fit_quality
+from imagepipe.fitting.within import Fitted, Range, fit_lossless, fit_quality, lossless_size
 
 if TYPE_CHECKING:
     from imagepipe.stages.fit import Fit
@@ -28,7 +27,9 @@ _BEST = 95  # ssimulacra2 of 92.6 in full chroma; 100 takes more than twice the 
 _LEAST = 85  # for pictures whose pixels are new: made smaller, or never compressed before
 _AGAIN = 75  # for pictures that were compressed more strongly: a second time shows, unless it is milder
 _AS_IT_WAS = 40  # of a lossy WebP, whose quality nobody knows: in the bytes that it came in, it is about as good again
+_PATIENCE = {"png": 4_000_000, "webp": 1 << 18}  # pixels that more effort is made for
 _SHRUNK_COLORS = 64  # of a GIF that gets fewer pixels: a little above the least, as with qualities
+_BLENDS = 4  # colours for each that there was, where there were few: edges are made of them
 
 
 class Fitting:
@@ -45,6 +46,7 @@ class Fitting:
             self.received = (facts.width, facts.height)
             if pixels.orientation > 4:
                 self.received = (facts.height, facts.width)
+        self.colors = colors_of(pixels) if self.format in ("png", "gif") else None
         self.quality, self.subsampling = pixels.quality, pixels.subsampling
         self.pixels = self._sized(pixels, limits.edge(self.format))
         self.is_resized = self.pixels.size != self.received
@@ -102,10 +104,9 @@ class Fitting:
             return exact
         may_change = self.limits.may_change_type
         grows = budget < self.limits.max_bytes
-        if grows and self._is_new():
-            fewer = self._in_palette(budget)
-            if fewer.data is not None:
-                return fewer
+        fewer = self._in_palette() if grows and self._is_new() else exact
+        if fewer.data is not None and fewer.bytes <= budget:
+            return fewer
         image = self.pixels.frames[0].image
         opaque = is_opaque(image)
         if may_change and (grows or not opaque or image.getcolors(1024) is not None):
@@ -115,7 +116,7 @@ class Fitting:
         if grows:  # rather larger than with a loss
             larger = self._smallest("png")
             if larger.data is not None:
-                return larger
+                return larger if fewer.data is None or larger.bytes < fewer.bytes else fewer
         if not may_change:
             return self._smaller_lossless("png")
         format = "jpeg" if opaque and max(self.pixels.size) <= MAX_SIDE["jpeg"] else "webp"
@@ -143,17 +144,36 @@ class Fitting:
         if exact.data is not None:
             return exact
         if budget < self.limits.max_bytes:
-            fitted = self._colors(budget, least_unseen(self.pixels), 2) if self._is_new() else exact
-            if fitted.data is None and may_change:
-                fitted = self._exact("webp", budget)
-            if fitted.data is None:  # rather larger than visibly worse
-                fitted = self._lossless("gif", self.limits.max_bytes)
+            fitted = self._smaller_gif(budget)
             if fitted.data is not None:
                 return fitted
         if may_change:
             return self._as_png() if len(self.pixels.frames) == 1 else self._moving_webp()
         fitted = self._colors(self.limits.max_bytes, LEAST_COLORS, self.left - 1)
-        return fitted if fitted.data is not None else self._smaller_lossless("gif", _SHRUNK_COLORS)
+        if fitted.data is not None:
+            return fitted
+        return self._smaller_lossless("gif", min(_SHRUNK_COLORS, (self.colors or 256) * _BLENDS))
+
+    def _smaller_gif(self, budget: int) -> Fitted:
+        """Return a GIF that would grow in fewer colours, where that is not seen, or as another type without loss.
+
+        It is rather larger than visibly worse.
+        """
+        fitted = self._lossless("gif", self.limits.max_bytes)
+        least = (few_enough(self.pixels, self.colors) or 256) if self._is_new() else None
+        if least is not None:
+            fewer = self._colors(budget, least, 2)
+            if fewer.data is not None:
+                return fewer
+        if self.limits.may_change_type and lossless_size(part_of(self.pixels), "webp", lossless=True) < budget * 1.2:
+            webp = self._exact("webp", budget)
+            if webp.data is not None:
+                return webp
+        if least is not None and self.left > 0:
+            fewer = fit_lossless(self.pixels, "gif", self.limits.max_bytes, colors=least)
+            if fewer.data is not None and fewer.bytes < fitted.bytes:
+                return fewer
+        return fitted
 
     # -- animations ----------------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class Fitting:
         if self.format == "gif" and len(frames) > most:
             if self.limits.may_change_type:
                 return self._moving_webp()
-            self.pixels = _thinned(self.pixels, most)
+            self.pixels = thinned(self.pixels, most)
             self.is_thinned = True
         return {"gif": self._as_gif, "png": self._as_png, "webp": self._as_webp}[self.format]()
 
@@ -178,9 +198,13 @@ class Fitting:
     def _exact(self, format: str, budget: int) -> Fitted:
         """Return the picture without loss, if that fits; with more effort where it would only be larger than before."""
         fitted = self._lossless(format, budget)
-        if fitted.data is None and budget < self.limits.max_bytes and self.left > 1:
+        if fitted.data is None and budget < self.limits.max_bytes and self.left > 1 and self._is_worth_it(format):
             fitted = self._lossless(format, budget, hard=True)
         return fitted
+
+    def _is_worth_it(self, format: str) -> bool:
+        """Say whether more effort takes no more than a few seconds."""
+        return self.pixels.size[0] * self.pixels.size[1] * len(self.pixels.frames) <= _PATIENCE[format]
 
     def _lossless(self, format: str, budget: int, *, hard: bool = False) -> Fitted:
         """Return the picture without loss, if that fits; what was encoded before is not encoded again."""
@@ -198,14 +222,15 @@ class Fitting:
         return min((self.exact[format, hard] for hard in (False, True) if (format, hard) in self.exact),
                    key=lambda fitted: fitted.bytes)
 
-    def _in_palette(self, budget: int) -> Fitted:
-        """Return a picture whose pixels are new as a PNG of 256 colours, where that is not seen and fits."""
-        pixels = in_palette(self.pixels)
+    def _in_palette(self) -> Fitted:
+        """Return a picture whose pixels are new as a PNG of few colours, where that is not seen."""
+        few = few_enough(self.pixels, self.colors) if self._is_worth_it("png") else None
+        pixels = None if few is None else in_palette(self.pixels, few)
         if pixels is None:
             return Fitted(None, "png", self.pixels.size, math.inf)
-        fitted = fit_lossless(pixels, "png", budget, hard=True)
+        fitted = fit_lossless(pixels, "png", self.limits.max_bytes, hard=True)
         self.left -= fitted.encodes
-        return replace(fitted, colors=256)
+        return replace(fitted, colors=colors_of(pixels))
 
     def _colors(self, budget: int, low: int, most: int) -> Fitted:
         fitted = fit_colors(self.pixels, budget, low, max(1, most))
@@ -300,7 +325,7 @@ class Fitting:
         has_lost = self.is_thinned or fitted.quality is not None or fitted.colors is not None
         if has_lost or fitted.size != self.received or fitted.data is None:
             return False
-        return fitted.format != "gif" or _gif_is_exact(fitted.data, self.pixels)
+        return fitted.format != "gif" or is_exact_gif(fitted.data, self.pixels)
 
     def _came_as(self) -> int | None:
         """Return how many bytes came in."""
@@ -312,24 +337,3 @@ class Fitting:
         if not self.limits.may_change_type:
             return "raise --max-bytes, lower --min-quality or let the type change"
         return "raise --max-bytes or lower --min-quality"
-
-
-def _thinned(pixels: Pixels, most: int) -> Pixels:
-    """Return at most so many frames of an animation; those that stay are shown for longer."""
-    count = len(pixels.frames)
-    starts = [index * count // most for index in range(most)] + [count]
-    frames = []
-    for start, end in zip(starts, starts[1:], strict=False):
-        group = pixels.frames[start:end]
-        frames.append(replace(group[0], duration=sum(frame.duration for frame in group)))
-    return replace(pixels, frames=tuple(frames))
-
-
-def _gif_is_exact(data: bytes, pixels: Pixels) -> bool:
-    with Image.open(io.BytesIO(data), formats=["GIF"]) as written:
-        for index, frame in enumerate(pixels.frames):
-            written.seek(index)
-            if ImageChops.difference(written.convert("RGBA"), frame.image.convert("RGBA")).getbbox(alpha_only=False):
-                return False
-    return True
-

@@ -26,7 +26,7 @@ from imagepipe.fitting.sample import Part, part_of
 __all__ = ["Fitted", "Range", "fit_lossless", "fit_quality", "lossless_size", "overhead", "share_of", "smooth"]
 
 _WHOLE = 1 << 14  # pixels up to which a picture is its own sample: half of it would say little
-_LARGEST, _LEAST = 3 << 17, 1 << 17  # pixels of a sample: an eighth of the picture, but of a small one half
+_LARGEST, _LEAST = 3 << 17, 1 << 16  # pixels of a sample: an eighth of the picture, but of a small one half
 _HEADERS = {"progressive": 700, "optimised": 650, "plain": 620}  # of a colour JPEG, tables included, in bytes
 _GREY_HEADERS = 350
 _START = 1.5  # bytes that a strip of the sample takes more than it does where it was, for its first DC values
@@ -128,7 +128,8 @@ class _Jpeg:
         """Return the picture at the best quality within the budget.
 
         Coding with the tables of the standard takes a quarter of the time of the scans of a progressive
-        JPEG: it says roughly where the quality is, and so which chroma and which coding are best there.
+        JPEG, and tables made to measure half of it: the former say roughly where the quality is, and so which
+        chroma and which coding are best there, the latter with which quality to begin.
         """
         low, high = self.allowed.low, self.allowed.high
         plain, quality = self._roughly(FINE_CHROMA)
@@ -136,16 +137,17 @@ class _Jpeg:
             self.chroma = "4:2:0"
             plain, quality = self._roughly(quality + 4)
         count = self.image.width * self.image.height
-        coding: Coding = "progressive"
+        coding: Coding = "optimised"
+        first: Curve | None = None
         if self.budget > 0.8 * PILLOW_ROOM * count and plain.size(high) > self._room(count):
-            coding = "plain"
-        curve = plain if coding == "plain" else self._curve(coding, quality, plain)
-        if coding == "progressive":
-            other = self._curve("optimised", quality, plain)
-            if other.size(quality) < curve.size(quality):
-                coding, curve = "optimised", other
+            coding, curve = "plain", plain
+        else:
+            curve = self._curve(coding, quality, plain)
+            scans = self._curve("progressive", quality, plain)
+            if scans.size(quality) < curve.size(quality):
+                coding, first, curve = "progressive", curve.times(scans, quality), scans
         return search(lambda quality: write_jpeg(self.image, quality, self.chroma, coding, icc=self.icc, **self.about),
-                      curve, self.budget, low, high, most)
+                      curve, self.budget, low, high, most, first)
 
     def _roughly(self, start: float) -> tuple[Curve, float]:
         """Return the sizes with the tables of the standard, and roughly the quality for the budget."""
