@@ -26,7 +26,7 @@ SMALL = {"max_edge": 32}
 PART, HOLE = LEVELS[10:30, 5:25], int(LEVELS[20, 15])
 #: Scaled down and of 256 colours again, where the colours were spread over the pixels (dithered) before.
 SPECKLED = Near(3, 16, 24)
-FEW = Near(2.2, 34, 50)  #: Scaled down, of two palettes before and of far fewer colours now, so as not to grow.
+FEW = Near(2.2, 40, 60)  #: Scaled down, of two palettes before and of far fewer colours now, so as not to grow.
 EDGES = Near(1.2, 5, 10)  #: Scaled down by another program, beside holes, and of fewer colours so as not to grow.
 
 GIFS: dict[str, tuple[Callable[[], bytes], int]] = {
