@@ -17,8 +17,12 @@ class Fit:
 
     The result is never over `max_bytes`, and a JPEG or lossy WebP that the limit binds is at the
     best quality that fits (`imagepipe.fitting` says how that is known). Below `min_quality` it gets
-    fewer pixels instead. A picture that keeps its type is no larger than it was received, unless it
-    would be visibly worse (JPEG, WebP) or lose its exactness (PNG).
+    fewer pixels instead; a GIF first gets fewer colours, down to 32.
+
+    A picture that keeps its type is no larger than it was received, if there is a way: more effort, a
+    palette for what came in one or does not show it, a lower quality where the bytes say that it was no
+    better before, a lossless WebP where `may_change_type`. Rather than visibly worse it is larger, and
+    the notes say so.
 
     A PNG that does not fit becomes a WebP or, if it is opaque, a JPEG, where `may_change_type`; an animated
     GIF becomes an animated WebP.
