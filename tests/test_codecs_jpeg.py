@@ -159,6 +159,36 @@ def test_a_scan_out_of_order_is_encoded_again_as_decoders_remark_on_it():
     assert asset.pixels.frames[0].image.size == photo().size
 
 
+def sampled(factors, *options):
+    """A JPEG of unusual sampling factors, by libjpeg-turbo's own program."""
+    if shutil.which("cjpeg") is None:
+        pytest.skip("cjpeg is not installed")
+    picture = b"P6 160 120 255\n" + photo((160, 120)).tobytes()
+    return subprocess.run(["cjpeg", *options, "-sample", factors], input=picture, capture_output=True,
+                          check=True).stdout
+
+
+@pytest.mark.parametrize("options", ["-baseline", "-progressive"])
+@pytest.mark.parametrize("factors", ["2x2,2x1,1x2", "3x1,1x1,1x1", "1x1,2x2,2x2", "4x2,1x1,1x1", "2x1,1x1,2x1"])
+def test_sampling_that_has_no_name_is_decoded_all_the_same(factors, options):
+    data = sampled(factors, options)
+
+    asset = Decode()(Asset("x.jpg", data=data))
+
+    assert asset.pixels.frames[0].image.tobytes() == other_eyes(data)[-1]
+    assert asset.data is None  # encoded again, as some programs cannot read it
+    assert asset.notes[-1] == "its channels are sampled in an unusual way, which some programs cannot read"
+
+
+@pytest.mark.parametrize("missing", [30, 400])
+def test_of_sampling_that_has_no_name_missing_data_are_seen(missing):
+    cut = sampled("3x1,1x1,1x1")[:-missing]
+
+    with pytest.raises(Corrupt, match="damaged or incomplete"):
+        decode(cut, "jpeg")
+    assert Decode(accept_damaged=True)(Asset("x.jpg", data=cut)).warnings == ("damaged",)
+
+
 def test_scans_of_fine_detail_that_never_come_are_noted_before_an_end_and_corrupt_without_one():
     cut = PROGRESSIVE[:PROGRESSIVE.rindex(b"\xff\xda")]
 

@@ -34,6 +34,10 @@ _HARMLESS = ("invalid sos parameters", "inconsistent progression", "unknown jfif
 #: What it says that a person would not understand, in words.
 _IN_WORDS = {"premature end of data segment": "part of its data is missing"}
 
+#: What turbojpeg says, before it decodes, of sampling factors that it has no name for: 2x1, 1x2, 1x1 and their like.
+_NO_NAME = "could not determine subsampling"
+_ODD_SAMPLING = "its channels are sampled in an unusual way, which some programs cannot read"
+
 _NAME = "this JPEG"
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 
@@ -103,6 +107,8 @@ def _strict(stream: bytes, header: Header, least: tuple[int, int], accept_damage
         return Opened(_by_simplejpeg(stream, header, least, strict=True))
     except ValueError as error:
         said = _words(error)
+        if _NO_NAME in said.lower():
+            return _of_odd_sampling(stream, header, least, accept_damaged)
         if any(words in said.lower() for words in _HARMLESS):
             return Opened(_by_simplejpeg(stream, header, least, strict=False),
                           (f"the JPEG decoder remarks: {said}",))
@@ -113,6 +119,21 @@ def _strict(stream: bytes, header: Header, least: tuple[int, int], accept_damage
         return Opened(_by_simplejpeg(stream, header, least, strict=False), (f"damaged: {said}",), True)
     except ValueError:
         raise corrupt(_NAME, _words(first)) from first
+
+
+def _of_odd_sampling(stream: bytes, header: Header, least: tuple[int, int], accept_damaged: bool) -> Opened:
+    """Decode with Pillow what turbojpeg does not open.
+
+    That data are missing shows where there is one scan: instead of the end come eight bytes of ones,
+    as decoders read ahead, and then nothing, for which Pillow waits in vain. Wrong bits do not show.
+    """
+    unended = stream if header.progressive_scans > 1 else stream[:-2] + b"\xff\0" * 8
+    try:
+        return Opened(_by_pillow(unended, header, least, False), (_ODD_SAMPLING,))
+    except Corrupt as error:
+        if not accept_damaged:
+            raise
+        return Opened(_by_pillow(stream, header, least, True), (_ODD_SAMPLING, f"damaged: {error}"), True)
 
 
 def _words(error: ValueError) -> str:
