@@ -368,3 +368,38 @@ def test_data_without_its_end_is_corrupt_though_all_rows_are_there(cut):
     with pytest.raises(Corrupt, match="no end"):
         decode(data, "png")
     assert decode(data, "png", accept_damaged=True).frames[0].image.size == SIZE
+
+
+def test_data_that_looks_back_further_than_it_says_is_put_right():
+    rows = (b"\0" + bytes(range(90)) * 3) * 40
+    head = struct.pack(">IIBBBBB", 90, 40, 8, 2, 0, 0, 0)
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 15)
+    stream = squeeze.compress(rows) + squeeze.flush()
+
+    def made(start: bytes, *at: int) -> bytes:
+        whole = start + stream[2:]
+        parts = [whole[begin:end] for begin, end in zip((0, *at), (*at, None), strict=True)]
+        return PNG[:8] + chunk(b"IHDR", head) + b"".join(chunk(b"IDAT", part) for part in parts) + chunk(b"IEND")
+
+    wrong = made(b"\x08\x1d", 1, 40)  # 256 bytes, and a row is longer
+    with pytest.raises(pyvips.Error):
+        other_eyes(wrong)
+
+    cleaned = png.clean(wrong)
+
+    assert cleaned.data == made(b"\x78\xda")
+    assert cleaned.removed == ()
+    assert other_eyes(cleaned.data)[1] == b"".join(rows[at + 1:at + 271] for at in range(0, len(rows), 271))
+    assert png.rebuild(cleaned.data) is cleaned.data
+
+
+def test_data_that_looks_back_less_far_than_it_may_is_left_alone():
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 9)
+    rows = (b"\0" + bytes(range(90)) * 3) * 40
+    stream = squeeze.compress(rows) + squeeze.flush()
+    head = struct.pack(">IIBBBBB", 90, 40, 8, 2, 0, 0, 0)
+    data = PNG[:8] + chunk(b"IHDR", head) + chunk(b"IDAT", stream) + chunk(b"IEND")
+
+    assert stream[0] >> 4 == 1
+    assert png.rebuild(data) is data
+    assert other_eyes(data)[0] == (90, 40, 3)

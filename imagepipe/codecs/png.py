@@ -151,7 +151,7 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
     if not layout.complete:
         pieces.append(_chunk(b"IEND", b""))
     removed = _removed(parts, keep, color)
-    if changed:
+    if sum(map(len, changed.values())) < sum(chunk.size for chunk in layout.chunks if chunk.start in changed):
         removed = (*removed, "data that is no part of the picture")
     return Cleaned(assemble(data, pieces), removed, tuple(parts.notes))
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from imagepipe.codecs.png_walk import Chunk, Layout
 
 _IN, _OUT = 1 << 15, 1 << 18  # bytes fed and taken at a time: zlib copies what it is fed and does not take
+_SIP = 16  # the same, where the length matters
+_WIDEST = b"\x78\xda"  # the start of a stream that looks back 32,768 bytes, as far as any can (RFC 1950)
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
@@ -69,11 +71,36 @@ def _stream(needed: int, parts: Sequence[memoryview]) -> int | bytes | None:
                 if present > needed:
                     return _shortened(parts, needed)
             if inflate.eof:
+                if present < needed:
+                    return None
                 used = fed - len(inflate.unused_data)
-                return None if used == sum(map(len, parts)) or present < needed else used
+                if _looks_too_far_back(parts, needed):
+                    return _WIDEST + b"".join(parts)[2:used]
+                return None if used == sum(map(len, parts)) else used
     except zlib.error:
         return None
     return None
+
+
+def _looks_too_far_back(parts: Sequence[memoryview], needed: int) -> bool:
+    """Return whether a stream says of itself that it looks back less far than it does.
+
+    Some programs wrote such. Browsers read them, while libpng on its own, libvips and ImageMagick do not.
+    """
+    bits = (next((part[0] for part in parts if len(part)), 0) >> 4) + 8
+    if 1 << bits >= min(needed, 1 << 15):
+        return False
+    inflate = zlib.decompressobj(bits)
+    try:
+        for part in parts:
+            for at in range(0, len(part), _SIP):
+                rest: bytes | memoryview = part[at:at + _SIP]
+                while rest and not inflate.eof:  # what is given out at once can be looked back at too, so little is
+                    inflate.decompress(rest, _SIP)
+                    rest = inflate.unconsumed_tail
+    except zlib.error:
+        return True
+    return False
 
 
 def _shortened(parts: Sequence[memoryview], needed: int) -> bytes:
