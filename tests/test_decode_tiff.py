@@ -454,7 +454,8 @@ def test_a_cut_tiff_of_fax_jpeg_or_webp_is_refused(compression):
         whole = encoded("TIFF", picture, compression=compression)
     found = ours.read(whole).page
     tags = {256: ("I", [64]), 257: ("I", [48]), 258: ("H", [found.bits] * found.samples),
-            262: ("H", [found.photometric]), 259: ("H", [found.compression]), 277: ("H", [found.samples]), 278: ("I", [found.block[1]])}
+            262: ("H", [found.photometric]), 259: ("H", [found.compression]), 277: ("H", [found.samples]),
+            278: ("I", [found.block[1]])}
     tags |= {tag: ({347: "B", 530: "H"}.get(tag, "I"), values) for tag, values in found.tags.items()}
     start = together([(tags, [])], order="<")  # the list first, the picture at the end
     block = found.part(whole, 0)
@@ -466,6 +467,20 @@ def test_a_cut_tiff_of_fax_jpeg_or_webp_is_refused(compression):
     for end in (len(data) - 1, len(data) - len(block) // 2):
         with pytest.raises(Corrupt):
             decode(data[:end], "tiff")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_fault_in_a_strip_of_jpeg_is_seen(mode):
+    whole = encoded("TIFF", photo((200, 150), mode), compression="jpeg")
+    found = ours.read(whole).page
+    middle = found.offsets[0] + found.counts[0] * 2 // 3
+    broken = whole[:middle] + b"\xff\xd9" + bytes(40) + whole[middle + 42:]
+    assert_pixels(shown(whole)[0], pyvips.Image.new_from_buffer(whole, "").numpy(), tolerance=2)
+
+    with pytest.raises(Corrupt):
+        decode(broken, "tiff")
+
+    assert shown(broken, accept_damaged=True)[0].size == (200, 150)
 
 
 def test_every_cut_of_a_file_is_an_error_or_the_whole_picture():

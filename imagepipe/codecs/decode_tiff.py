@@ -20,6 +20,7 @@ from imagepipe.codecs.header import Header
 from imagepipe.codecs.linear import as_light
 from imagepipe.codecs.tiff import CCITT, JPEG, OLD_JPEG, WEBP, Page
 from imagepipe.codecs.tiff_data import BYTEWISE, readable
+from imagepipe.codecs.tiff_jpeg import check
 from imagepipe.codecs.tiff_pixels import COLORS, layout, paint
 from imagepipe.codecs.tiff_ycbcr import YCBCR, is_ours, paint_ycbcr
 from imagepipe.errors import Corrupt, FormatNotAllowed
@@ -142,6 +143,8 @@ def decode_tiff(data: bytes, *, accept_damaged: bool = False) -> tuple[Image.Ima
 
 def _by_libtiff(data: bytes, page: Page, accept_damaged: bool) -> tuple[Image.Image, str]:
     """Return a picture that libtiff decodes, as stored, but the old kind of JPEG upright; and what is damaged."""
+    if page.compression == JPEG and not accept_damaged:
+        check(data, page)
     file = _alone(data, page, accept_damaged) if page.compression != OLD_JPEG else page.first(data)
     damage = ""
     try:
