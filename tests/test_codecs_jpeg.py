@@ -231,6 +231,18 @@ def test_filling_within_a_scan_stays():
     assert other_eyes(filled) == other_eyes(data)
 
 
+@pytest.mark.parametrize("filling", [1, 2, 10_000])
+def test_filling_before_a_stuffed_byte_goes_as_decoders_differ_on_it(filling):
+    data = encoded("JPEG", photo((160, 120)), quality=95)
+    at = data.index(b"\xff\0", data.index(b"\xff\xda"))
+    last = data.rindex(b"\xff\0")
+    assert at < last
+
+    filled = data[:at] + b"\xff" * filling + data[at:last] + b"\xff" * filling + data[last:]
+
+    assert jpeg.rebuild(filled) == data
+
+
 def test_very_long_filling_is_no_trap():
     data = JPEG[:20] + b"\xff" * 3_000_000 + JPEG[20:-2] + b"\xff" * 3_000_000 + b"\xd9"
 

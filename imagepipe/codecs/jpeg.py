@@ -7,6 +7,7 @@ orientation, if it is not 1. See ITU-T T.81 annex B, T.871 (JFIF), T.872 (APP14)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from imagepipe.asset import Color
@@ -16,7 +17,7 @@ from imagepipe.codecs.container import Cleaned, Piece, assemble, ends, trailer, 
 from imagepipe.codecs.exif import Exif
 from imagepipe.codecs.header import Header
 from imagepipe.codecs.jpeg_tables import quality_of, subsampling_of
-from imagepipe.codecs.jpeg_walk import APP0, COM, DNL, SOS, Layout, Segment, is_table, walk
+from imagepipe.codecs.jpeg_walk import APP0, COM, DNL, SOS, Layout, Segment, before_filling, is_table, walk
 from imagepipe.codecs.statements import iptc_of, statement, upright
 
 _APP1, _APP2, _APP11, _APP13, _APP14 = APP0 + 1, APP0 + 2, APP0 + 11, APP0 + 13, APP0 + 14
@@ -26,6 +27,7 @@ _ICC = b"ICC_PROFILE\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _ALL_OF_IT = b"\0\x3f\0"  #: At the end of a scan's head: from the first coefficient to the last, in full.
+_FILLED = re.compile(rb"\xff\xff\0")
 _LARGEST = 65_535 - 2
 
 
@@ -120,7 +122,7 @@ def clean(data: bytes, keep: frozenset[str] = frozenset(), *, accept_damaged: bo
             pieces += _profile(parts.icc or b"")
     for part in layout.body:
         if isinstance(part, tuple):
-            pieces.append(part)
+            pieces += _data(data, *part)
         elif part.marker == SOS:
             pieces.append(_scan(data, layout, part))
         elif is_table(part):
@@ -279,6 +281,19 @@ def _scan(data: bytes, layout: Layout, segment: Segment) -> Piece:
     if layout.coding.endswith("progressive") or data[segment.end - 3:segment.end] == _ALL_OF_IT:
         return (segment.start, segment.end)
     return data[segment.start:segment.end - 3] + _ALL_OF_IT
+
+
+def _data(data: bytes, start: int, end: int) -> list[Piece]:
+    """Return entropy-coded data without filling in front of a stuffed byte.
+
+    Filling may stand only before a marker (T.81, B.1.1.5). Elsewhere libjpeg-turbo reads over it, or not, depending
+    on where in its buffer it meets it.
+    """
+    pieces: list[Piece] = []
+    for found in _FILLED.finditer(data, start, end):
+        pieces.append((start, before_filling(data, found.start(), start)))
+        start = found.end() - 2
+    return [*pieces, (start, end)]
 
 
 def _frame(data: bytes, layout: Layout, segment: Segment) -> Piece:

@@ -162,12 +162,12 @@ def _scan(data: bytes, layout: Layout, segment: Segment) -> int:
         raise TooSlow(f"the JPEG is in more than {MAX_SCANS} scans, which take too long to decode; save it again")
     _note_detail(body, layout)
     found = _END_OF_SCAN.search(data, segment.end)
-    stop = len(data) if found is None else _before_filling(data, found.start(), segment.end)
+    stop = len(data) if found is None else before_filling(data, found.start(), segment.end)
     layout.body += [segment, (segment.end, stop)]
     return stop
 
 
-def _before_filling(data: bytes, at: int, start: int) -> int:
+def before_filling(data: bytes, at: int, start: int) -> int:
     """Return where the run of 0xFF that ends at `at` starts."""
     block = b"\xff" * 4096
     while at - 4096 >= start and data[at - 4096:at] == block:
