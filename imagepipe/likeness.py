@@ -102,7 +102,9 @@ def alike(a: Likeness, b: Likeness) -> bool:
     Of 1,344 edits (JPEG at quality 85, 40 and 20, half and quarter size, 120 pixels, WebP, AVIF,
     64 colours, brightness and contrast up to 8 %, sharpened, more saturated) all are alike; of
     1,584 pairs of colours of one product none is, black and navy being the nearest; of 39,744
-    pairs of different products 28 are, of one shape, place and colour. Cut pictures are not found.
+    pairs of different products 28 are, of one shape, place and colour. Photographs changed nothing
+    in it: of 465, all but 0 to 2 % are alike after an edit, and of 107,880 pairs the two that are
+    show one scene (`tests/benchmarks/README.md`). Of pictures cut by 2 % a side a fifth is missed.
     """
     if (a.luma ^ b.luma).bit_count() > _LUMA_BITS:
         return False
