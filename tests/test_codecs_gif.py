@@ -231,3 +231,15 @@ def test_a_first_frame_beyond_every_screen_is_corrupt():
 
     with pytest.raises(Corrupt, match="screen"):
         gif.read_header(STILL[:at + 1] + b"\xff\xff" + STILL[at + 3:])
+
+
+@pytest.mark.parametrize("clear, alike", [(None, False), (1, True)])
+def test_programs_differ_on_what_is_left_of_a_wiped_frame_without_a_transparent_colour(clear, alike):
+    at = STILL.index(b",", 13 + 768)
+    picture = STILL[at:-1]
+    data = STILL[:at] + control(2, clear) + picture + control(0, clear=1) + picture + b";"
+
+    header = gif.read_header(data)
+
+    assert header.has_alpha
+    assert header.shown_alike is alike

@@ -92,9 +92,8 @@ def read_header(data: bytes, *, accept_damaged: bool = False) -> Header:
     """
     parts = _parts(data, accept_damaged)
     loop = next(reversed(parts.loops.values()), None) if len(parts.frames) > 1 else None
-    has_alpha = _has_alpha(parts)
-    if in_a_colour := has_alpha and not any(frame.is_transparent for frame in parts.frames):
-        # browsers show nothing there; libvips and Pillow a colour, unless some frame has one that is transparent
+    has_alpha, in_a_colour = _holes(parts)
+    if in_a_colour:  # browsers show nothing there
         parts.notes.append("parts of the screen that no frame covers, which some programs show in a colour")
     return Header(
         "gif", parts.width, parts.height,
@@ -314,18 +313,27 @@ def _settle_screen(parts: _Parts) -> None:
         parts.notes.append("a frame that sticks out of the screen, of which the part inside is shown")
 
 
-def _has_alpha(parts: _Parts) -> bool:
-    """Return whether some pixel of some frame may be shown transparent.
+def _holes(parts: _Parts) -> tuple[bool, bool]:
+    """Return whether some pixel of some frame may be shown transparent, and whether some programs show a colour there.
 
-    A transparent colour in a frame only lets what was there before show through.
+    A transparent colour in a frame only lets what was there before show through. Where a frame is wiped away that
+    has no transparent colour, libvips and Pillow leave a colour.
     """
-    hole: _Frame | None = _Frame(0, 0, parts.width, parts.height, False, 0)  # what no frame has covered yet
+    screen = _Frame(0, 0, parts.width, parts.height, False, 0)
+    hole: _Frame | None = screen  # what no frame covers at the moment, at most
+    wiped_to_a_colour = has_alpha = in_a_colour = False
     for frame in parts.frames:
+        before = hole, wiped_to_a_colour
         if hole is not None and (frame.is_transparent or not frame.covers(hole)):
-            return True
-        if frame.disposal != _BRING_BACK:
-            hole = frame if frame.disposal == _CLEAR else None
-    return False
+            has_alpha, in_a_colour = True, in_a_colour or wiped_to_a_colour
+        else:
+            hole, wiped_to_a_colour = None, False
+        if frame.disposal == _CLEAR:
+            hole = frame if hole is None else screen
+            wiped_to_a_colour = wiped_to_a_colour or not frame.is_transparent
+        elif frame.disposal == _BRING_BACK:
+            hole, wiped_to_a_colour = before
+    return has_alpha, in_a_colour or (has_alpha and not any(frame.is_transparent for frame in parts.frames))
 
 
 def _packet(data: bytes, parts: _Parts) -> bytes:
