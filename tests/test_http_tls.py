@@ -1,5 +1,6 @@
 """The same exchange with TLS on it, and through a proxy. The certificate is made here, by openssl where it is."""
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -135,8 +136,9 @@ def relay(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
         def back() -> None:
-            while data := far.recv(1 << 16):
-                peer.send(data)
+            with contextlib.suppress(OSError):  # whoever hangs up first
+                while data := far.recv(1 << 16):
+                    peer.send(data)
 
         thread = threading.Thread(target=back, daemon=True)
         thread.start()
