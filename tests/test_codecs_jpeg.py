@@ -402,3 +402,9 @@ def test_zeros_after_the_end_are_but_padding():
     assert header.hidden == ()
     assert header.notes == ("1,000 bytes of padding after the end",)
     assert jpeg.rebuild(JPEG + bytes(1000)) == JPEG
+
+
+def test_filling_where_the_end_is_missing_goes_in_one_pass():
+    once = jpeg.rebuild(JPEG[:-2] + b"\xff\xff\xff", accept_damaged=True)
+
+    assert once == JPEG

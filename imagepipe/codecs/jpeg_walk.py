@@ -162,7 +162,7 @@ def _scan(data: bytes, layout: Layout, segment: Segment) -> int:
         raise TooSlow(f"the JPEG is in more than {MAX_SCANS} scans, which take too long to decode; save it again")
     _note_detail(body, layout)
     found = _END_OF_SCAN.search(data, segment.end)
-    stop = len(data) if found is None else before_filling(data, found.start(), segment.end)
+    stop = before_filling(data, len(data) if found is None else found.start(), segment.end)
     layout.body += [segment, (segment.end, stop)]
     return stop
 
