@@ -17,8 +17,19 @@ from typing import Any
 
 from imagepipe import marker
 from imagepipe.asset import Asset, Target
-from imagepipe.errors import ImagepipeError, ProductNotFound, Rejected, Retry, SourceError, StopRun, Uncertain
-from imagepipe.ledger import Image, Ledger, Place, Shown
+from imagepipe.errors import (
+    ImagepipeError,
+    LedgerError,
+    ProductNotFound,
+    Rejected,
+    Retry,
+    SourceError,
+    StopRun,
+    StoreBusy,
+    StoreError,
+    Uncertain,
+)
+from imagepipe.ledger import Image, Ledger, Place, Replaced, Shown
 from imagepipe.outcome import Outcome
 from imagepipe.pipeline import attempt
 from imagepipe.recipe import Prepare, as_recorded
@@ -55,9 +66,10 @@ def undo(store: Store, ledger: Ledger, what: Undoable, *, sleep: Callable[[float
     """Put back what a run replaced and delete what it created; yield each thing once it is written down.
 
     `recipe` makes of the settings that the ledger has of a picture what prepares it again. What
-    could not be sent again leaves the image that replaced it where it is, and is yielded as
-    `left`. Places whose image is deleted are forgotten, so that the next upload sends their
-    pictures again. Raises `StopRun` and `LedgerError`; undoing again goes on from there.
+    could not be sent again, or shown again, leaves the image that replaced it where it is, and is
+    yielded as `left`; so is what the store does not delete. Places whose image is deleted are
+    forgotten, so that the next upload sends their pictures again. Raises `StopRun` and
+    `LedgerError`; undoing again goes on from there.
     """
     run = ledger.begin_run(store.identity, command=f"{COMMAND} {what.run}")
     undoing = _Undoing(store, ledger, what, run, sleep, waits, recipe)
@@ -66,9 +78,7 @@ def undo(store: Store, ledger: Ledger, what: Undoable, *, sleep: Callable[[float
         for done in undoing.product(product):
             counts[done.action] += 1
             yield done
-    for lost in what.lost:
-        if lost.before is not None:
-            ledger.give_up(lost.before)
+    undoing.give_up_lost()
     ledger.end_run(run, exit_code=int(bool(counts["left"])), summary={
         "undone": what.run, "deleted": counts["delete"], "restored": counts["restore"], "kept": counts["keep"],
         "left": counts["left"], "lost": len(what.lost)})
@@ -120,65 +130,83 @@ class _Undoing:
 
     def product(self, id_: int) -> Iterator[Done]:
         """Undo what was done to one product."""
-        product, what = self.products[id_], self.what
-        doomed = {image.image_id: image for image in what.delete if image.product == id_}
-        restore = [one for one in what.restore if one.place.product == id_]
-        stay = [(before, image_id) for before, image_id in what.stay if before.place.product == id_]
+        product = self.products[id_]
+        doomed = {image.image_id: image for image in self.what.delete if image.product == id_}
         spared: set[int] = set()
-        if restore or stay:
-            self.products.list_all(product)
-        for before, image_id in stay:
-            yield self._keep(product, before.place, image_id, doomed)
         sent: set[int] = set()
-        for one in restore:
-            held = [image_id for image_id in self.products.holding(product, one.place.source_sha256)
-                    if image_id not in doomed]
-            if held:  # sent by somebody else meanwhile
-                for before in one.before:
-                    yield self._keep(product, before.place, held[0], doomed)
-                continue
-            replacing = self._shown_now(one)
-            try:
-                image = self._restore(product, one, replacing, doomed)
-            except StopRun:
-                raise
-            except ImagepipeError as error:
-                spared |= replacing
-                yield self._left(one, error)
-            else:
-                sent.add(image.id)
-                yield Done("restore", id_, image.id, image.image_file, one.place.key)
+        try:
+            for done in self._put_back(product, doomed, spared):
+                if done.action == "restore":
+                    sent.add(done.image_id)
+                yield done
+        except (ProductNotFound, StoreBusy) as error:  # nothing was listed, so nothing is proved: all stays
+            yield Done("left", id_, 0, reason=str(error), retry=error.retry)
+            return
         if sent and doomed and not self._all_listed(product, sent):
             spared |= set(doomed)
             yield Done("left", id_, min(doomed), doomed[min(doomed)].name, reason="what was sent again is not listed "
                        "yet, so nothing of this product was deleted; undo again later", retry=Retry.AGAIN)
         for image_id, ours in doomed.items():
             if image_id not in spared:
-                self._delete(ours)
-                yield Done("delete", id_, image_id, ours.name)
-        for gone in what.gone:
+                yield self._delete(ours)
+        for gone in self.what.gone:
             if gone.product == id_:
                 self.ledger.gone(self.store.identity, id_, gone.image_id, self.run)
         self.products.forget(id_)
 
     # -- putting back --------------------------------------------------------------------------
 
-    def _shown_now(self, one: Restoration) -> set[int]:
-        """Return the images that the places of a picture show now."""
-        places = [self.ledger.place(self.store.identity, before.place.product, before.place.key)
-                  for before in one.before]
+    def _put_back(self, product: Product, doomed: dict[int, Image], spared: set[int]) -> Iterator[Done]:
+        """Put back what a product showed; add to `spared` what has to stay, as its place would show nothing else."""
+        restore = [one for one in self.what.restore if one.place.product == product.id]
+        stay = [(before, image_id) for before, image_id in self.what.stay if before.place.product == product.id]
+        if restore or stay:
+            self.products.list_all(product)
+        for before, image_id in stay:
+            yield self._keep(product, before, image_id, doomed, spared)
+        for one in restore:
+            held = [image_id for image_id in self.products.holding(product, one.place.source_sha256)
+                    if image_id not in doomed]
+            if held:  # sent by somebody else meanwhile
+                for before in one.before:
+                    yield self._keep(product, before, held[0], doomed, spared)
+                continue
+            replacing = self._shown_now(one.before)
+            try:
+                image = self._restore(product, one, replacing, doomed)
+            except (StopRun, LedgerError):
+                raise
+            except ImagepipeError as error:
+                spared |= replacing
+                yield self._left(one.place, error)
+            else:
+                yield Done("restore", product.id, image.id, image.image_file, one.place.key)
+
+    def _shown_now(self, before: Sequence[Replaced]) -> set[int]:
+        """Return the images that places show now."""
+        places = [self.ledger.place(self.store.identity, one.place.product, one.place.key) for one in before]
         return {place.image_id for place in places if place is not None}
 
-    def _keep(self, product: Product, place: Place, image_id: int, doomed: dict[int, Image]) -> Done:
-        """Let a place show its former image, which is still there."""
-        image = product.images.get(image_id)
-        if image is not None and not image.is_thumbnail and self._was_thumbnail(product, place, doomed):
-            number = self.ledger.intend(self.run, self.store.identity, product.id, "put", image_id=image_id)
-            self.store.update(product.id, image_id, is_thumbnail=True)
-            self.ledger.settle(number, "done", detail="is_thumbnail")
-            product.only_thumbnail(image_id)
+    def _keep(self, product: Product, before: Replaced, image_id: int, doomed: dict[int, Image],
+              spared: set[int]) -> Done:
+        """Let a place show its former image, which is still there; where that fails, spare the one it shows now."""
+        place, image = before.place, product.images.get(image_id)
+        try:
+            if image is None:
+                raise StoreBusy(f"image {image_id}, which was to be shown again, has gone from the store since it was "
+                                "looked at; undo again")
+            if not image.is_thumbnail and self._was_thumbnail(product, place, doomed):
+                number = self.ledger.intend(self.run, self.store.identity, product.id, "put", image_id=image_id)
+                self.store.update(product.id, image_id, is_thumbnail=True)
+                self.ledger.settle(number, "done", detail="is_thumbnail")
+                product.only_thumbnail(image_id)
+        except StopRun:
+            raise
+        except StoreError as error:
+            spared |= self._shown_now([before])
+            return self._left(place, error)
         self.ledger.point(replace(_unread(place), image_id=image_id), undoes=self.what.run)
-        return Done("keep", product.id, image_id, image.image_file if image is not None else "", place.key)
+        return Done("keep", product.id, image_id, image.image_file, place.key)
 
     def _restore(self, product: Product, one: Restoration, replacing: set[int], doomed: dict[int, Image]) -> StoreImage:
         """Send a picture again, and let its places show it."""
@@ -193,7 +221,7 @@ class _Undoing:
         if any(image.sha256 == hashlib.sha256(upload.data or b"").hexdigest() for image in doomed.values()
                if image.source_sha256 == place.source_sha256):
             raise Rejected("prepared as it was before, it is the very picture that replaced it")
-        records = _Records(self.ledger, self.store.identity, place.run, settings, self.sleep, former=place,
+        records = _Records(self.ledger, self.store.identity, self._sent_by(place), settings, self.sleep, former=place,
                            undoes=self.what.run)
         poster = Poster(self.store, records, self.products, self.settler, _ATTEMPTS, self.waits, self.sleep, [],
                         proved=self.proved)
@@ -212,7 +240,8 @@ class _Undoing:
                 doomed: dict[int, Image]) -> Upload:
         """Return the request: as the store showed the picture, else as was stated, else as it shows what is there."""
         assert asset.data is not None and asset.received is not None and asset.facts is not None  # it is prepared
-        shown = self._shown_before(place)
+        former = self._former(place)
+        shown = Shown.of(former.shown) if former is not None else None
         if shown is None:
             there = next((product.images[id_] for id_ in sorted(replacing) if id_ in product.images), StoreImage(0, 0))
             shown = Shown(there.sort_order if place.sort_order is None else place.sort_order, False,
@@ -223,24 +252,30 @@ class _Undoing:
                       sort_order=shown.sort_order, description=shown.description or None,
                       is_thumbnail=self._was_thumbnail(product, place, doomed) or None)
 
-    def _shown_before(self, place: Place) -> Shown | None:
-        """Return how the store showed what a place showed, as it was written down when it was replaced."""
+    def _former(self, place: Place) -> Image | None:
+        """Return the image that a place showed, with how the store showed it when it was replaced."""
         images = self.ledger.images(self.store.identity, place.product, image_id=place.image_id, deleted=True)
-        return Shown.of(images[0].shown) if images else None
+        return images[0] if images else None
+
+    def _sent_by(self, place: Place) -> str:
+        """Return the run that sent what a place showed: the place itself names the last that wrote it down."""
+        former = self._former(place)
+        return former.run if former is not None and former.ours and former.run else place.run
 
     def _was_thumbnail(self, product: Product, place: Place, doomed: dict[int, Image]) -> bool:
         """Tell whether a picture was the thumbnail, and nobody has chosen another since."""
         chosen = next((image.id for image in product.images.values() if image.is_thumbnail), None)
         if chosen is not None and chosen not in doomed:
             return False
-        shown = self._shown_before(place)
+        former = self._former(place)
+        shown = Shown.of(former.shown) if former is not None else None
         if shown is not None:
             return shown.is_thumbnail
         now = self.ledger.place(self.store.identity, place.product, place.key)
         return bool(place.is_thumbnail) or (now is not None and now.image_id == chosen)
 
-    def _left(self, one: Restoration, error: ImagepipeError) -> Done:
-        place = one.place
+    @staticmethod
+    def _left(place: Place, error: ImagepipeError) -> Done:
         undecided = isinstance(error, Uncertain)
         return Done("left", place.product, place.image_id, key=place.key, reason=str(error),
                     retry=Retry.AGAIN if undecided else error.retry)
@@ -253,17 +288,38 @@ class _Undoing:
             try:
                 if ids <= {image.id for image in self.products.list_all(product)}:
                     return True
-            except ProductNotFound:
-                return False
+            except (ProductNotFound, StoreBusy) as error:
+                log.info("product %d could not be listed: %s", product.id, error)
         return False
 
     # -- deleting ------------------------------------------------------------------------------
 
-    def _delete(self, image: Image) -> None:
+    def _delete(self, image: Image) -> Done:
         identity = self.store.identity
         number = self.ledger.intend(self.run, identity, image.product, "delete", image_id=image.image_id)
-        self.store.delete(image.product, image.image_id)
+        try:
+            self.store.delete(image.product, image.image_id)
+        except StopRun:
+            raise
+        except StoreError as error:  # the intent stays open: who undoes again looks whether it is gone
+            return Done("left", image.product, image.image_id, image.name, reason=str(error), retry=error.retry)
         self.ledger.settle(number, "done", gone=image.image_id)
+        return Done("delete", image.product, image.image_id, image.name)
+
+    def give_up_lost(self) -> None:
+        """Forget what could not be put back, where it would keep an earlier run from being undone.
+
+        The rest is remembered: it may be at hand another time. So is what a place was that still
+        shows an image of the run.
+        """
+        created = {image.image_id for image in (*self.what.delete, *self.what.changed)}
+        for lost in self.what.lost:
+            if lost.before is None or self._shown_now([lost.before]) & created:
+                continue
+            place = lost.before.place
+            others = self.ledger.replaced(place.store, product=place.product, key=place.key)
+            if any(other.number < lost.before.number for other in others):
+                self.ledger.give_up(lost.before)
 
 
 def _prepared(outcome: Outcome) -> Asset:

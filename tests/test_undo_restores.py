@@ -315,6 +315,53 @@ def test_two_runs_are_undone_step_by_step(shop: Shop) -> None:
         shop.look()
 
 
+def test_what_is_sent_again_belongs_to_the_run_that_sent_it_first(shop: Shop) -> None:
+    shop.add("a.jpg", seed=1, description="front")
+    first, _ = shop.upload()
+    shop.rows[0]["description"] = "seen from the front"
+    edited, _ = shop.upload()  # the run that wrote the place down last
+    shop.picture("a.jpg", 2)
+    last, _ = shop.upload()
+    shop.picture("a.jpg", 1)
+    assert actions(shop.undo(last)) == ["restore", "delete"]
+
+    assert shop.look(edited).delete == ()
+    assert shop.look().run == first
+
+
+def test_what_was_not_at_hand_is_put_back_when_it_is(shop: Shop) -> None:
+    shop.add("a.jpg", seed=1, description="front")
+    (shop.folder / "kept").mkdir()
+    shutil.copy(shop.folder / "a.jpg", shop.folder / "kept")
+    shop.upload()
+    old = shop.source("a.jpg")
+    shop.picture("a.jpg", 2)
+    run, _ = shop.upload()
+    assert actions(shop.undo(run)) == ["delete"]
+    assert shop.shown() == {}
+
+    assert actions(shop.undo(run, folders=[shop.folder / "kept"])) == ["restore"]
+
+    assert shop.shown()[old]["description"] == "front"
+
+
+def test_what_was_not_at_hand_does_not_keep_an_earlier_run_from_being_undone(shop: Shop) -> None:
+    shop.add("a.jpg", seed=1)
+    (shop.folder / "kept").mkdir()
+    shutil.copy(shop.folder / "a.jpg", shop.folder / "kept")
+    shop.upload()
+    old = shop.source("a.jpg")
+    runs = []
+    for seed in (2, 3):
+        shop.picture("a.jpg", seed)
+        runs.append(shop.upload()[0])
+    assert actions(shop.undo(runs[1])) == ["delete"]
+
+    assert actions(shop.undo(runs[0], folders=[shop.folder / "kept"])) == ["restore"]
+
+    assert set(shop.shown()) == {old}
+
+
 def test_an_undoing_is_no_run_to_undo(shop: Shop) -> None:
     run, _, _ = replaced(shop)
     shop.undo(run)
@@ -428,6 +475,61 @@ def test_a_store_that_refuses_the_former_picture_keeps_the_one_that_is_there(sho
     assert shop.place("a.jpg").source_sha256.startswith(new)
 
 
+def test_a_former_image_that_goes_between_the_look_and_the_yes_leaves_what_is_there(shop: Shop) -> None:
+    shop.add("a.jpg", seed=1)
+    shop.upload()
+    [(former, _)] = shop.store.images[1].items()
+    shop.picture("a.jpg", 2)
+    run, _ = shop.upload(max_delete=0)
+    what = shop.look(run)
+    assert [image_id for _, image_id in what.stay] == [former]
+    del shop.store.images[1][former]  # by somebody else
+
+    done = shop.undo(what=what)
+
+    assert actions(done) == ["left"]
+    assert done[0].retry is Retry.AGAIN
+    assert set(shop.shown()) == {shop.source("a.jpg")}
+
+
+def test_a_deletion_that_is_refused_keeps_nothing_else_from_being_undone(shop: Shop) -> None:
+    for number in (1, 2, 3):
+        shop.add(f"{number}.jpg", number if number < 3 else 1, seed=number)
+    run, _ = shop.upload()
+    what = shop.look(run)
+    inner, refused = shop.store._delete, min(shop.store.images[1])
+
+    def delete(product: int, image: int | None, request: Any) -> tuple[int, object]:
+        return (422, {"status": 422, "title": "no"}) if image == refused else inner(product, image, request)
+
+    shop.store._delete = delete  # type: ignore[method-assign]
+
+    done = shop.undo(what=what)
+
+    shop.store._delete = inner  # type: ignore[method-assign]
+    assert sorted(actions(done)) == ["delete", "delete", "left"]
+    assert list(shop.store.images[1]) == [refused]
+    assert actions(shop.undo(run)) == ["delete"]  # another time
+    assert not shop.store.images[1]
+
+
+def test_a_product_that_goes_between_the_look_and_the_yes_keeps_no_other_from_being_undone(shop: Shop) -> None:
+    shop.add("b.jpg", 2, seed=7)
+    shop.add("a.jpg", 1, seed=1)
+    shop.upload()
+    shop.picture("a.jpg", 2)
+    shop.picture("b.jpg", 8)
+    run, _ = shop.upload()
+    shop.picture("a.jpg", 1)
+    what = shop.look(run)
+    del shop.store.products[1]
+
+    done = shop.undo(what=what)
+
+    assert actions(done) == ["left", "delete"]
+    assert not shop.store.images[2]
+
+
 FAULTS = [
     Fault("reset", raw(b"", then="reset")),
     Fault("reset, carried out", raw(b"", then="reset"), commits=True),
@@ -522,6 +624,7 @@ def test_the_command_shows_what_it_deletes_sends_keeps_and_cannot_put_back(shop:
     asked = imagepipe("undo", *access)
 
     assert asked.code == 2  # nobody can be asked
+    assert f"Run {run}, begun " in asked.err
     assert asked.out.count("- product ") == 3
     assert f"+ product 1, back.jpg: from {shop.folder / 'back.jpg'}" in asked.out
     assert "= product 2, there.jpg: image " in asked.out

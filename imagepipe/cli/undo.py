@@ -42,6 +42,10 @@ def command(run: str | None, **options: Any) -> ExitCode:
         store, path, where = open_store(stack, options)
         ledger = stack.enter_context(open_ledger(path, store, writing=True))
         what = undoable(store, ledger, run or "", folders=options["folders"])
+        if not options["as_json"]:
+            [row] = [row for row in ledger.runs(store.identity) if row["id"] == what.run]
+            command = f": {row['command']}" if row["command"] else ""
+            click.echo(wrapped(plain(f"Run {what.run}, begun {row['started']}{command}")), err=True)
         _preview(what, as_json=options["as_json"])
         if not what:
             click.echo(f"Nothing of run {what.run} is left to delete.", err=True)
