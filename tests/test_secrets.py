@@ -331,6 +331,17 @@ def test_a_token_that_comes_back_in_two_pieces_is_not_logged_by_the_library(ever
     assert TOKEN[10:] not in logged + str(answer)
 
 
+def test_what_signs_an_address_of_the_command_is_not_in_the_ledger(everything: Everything, asked: list[str]) -> None:
+    with FaultyStore() as store:
+        assert everything.run("upload", SIGNED, "--product-id", "1", "--base-url", store.base_url, "--ledger",
+                              "ledger.sqlite3", "--jobs", "0", "--yes") == 0
+    with Ledger.open("ledger.sqlite3", writing=False) as ledger:
+        [run] = ledger.runs()
+    assert run["command"].startswith("imagepipe upload 'https://cdn.example.com/signed.jpg?...' --product-id 1 ")
+    everything.run("report", "--ledger", "ledger.sqlite3")
+    everything.check()
+
+
 def test_what_signs_an_address_is_in_no_repr() -> None:
     asset = Asset(SIGNED, "1", location=SIGNED, data=b"bytes", origin=Origin("rows.csv", 1, {"image": SIGNED}))
     shown = [repr(one) for one in (asset, Outcome(asset, Status.FAILED), parse_address(SIGNED.partition("#")[0]),

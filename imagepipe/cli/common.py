@@ -155,9 +155,17 @@ def reports_of(stack: ExitStack, paths: Sequence[str]) -> list[Report]:
 
 
 def command_line() -> str:
-    """Return the command as it was typed, as far as it is text."""
+    """Return the command as it was typed, as far as it is text; of addresses, without what may be secret in them."""
     import shlex
 
     from imagepipe.outcome import printable
+    from imagepipe.sources import shown_url
 
-    return str(printable(shlex.join(["imagepipe", *click.get_current_context().find_root().obj])))
+    def shown(word: str) -> str:
+        if "://" not in word:
+            return word
+        option, sign, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        kept = shown_url(value)
+        return f"{option}{sign}{kept}{'' if kept == value else '?...'}"
+
+    return str(printable(shlex.join(["imagepipe", *map(shown, click.get_current_context().find_root().obj)])))
