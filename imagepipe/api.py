@@ -20,6 +20,7 @@ from imagepipe.errors import ConfigurationError, ExitCode, LedgerError, StopRun
 from imagepipe.inputs import SOURCE_OPTIONS, Source, numbered
 from imagepipe.lanes import Stop
 from imagepipe.ledger import Ledger, Place
+from imagepipe.ledger_file import is_blank
 from imagepipe.outcome import Outcome, Status, Summary
 from imagepipe.pipeline import Pipeline, Stage
 from imagepipe.runner import run
@@ -442,7 +443,7 @@ def _ledger(ledger: Ledger | str | os.PathLike[str] | None, store: Store, *, wri
         yield ledger
         return
     path = None if ledger == "none" else default_ledger(store.identity) if ledger is None else Path(ledger)
-    if path is None or (not writing and not path.exists()):
+    if path is None or (not writing and is_blank(path)):
         with Ledger.in_memory() as opened:
             yield opened
     else:

@@ -124,6 +124,25 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         raise LedgerDamaged(_damaged(path, str(error))) from error
 
 
+def is_blank(path: Path) -> bool:
+    """Tell whether nothing was ever written into a ledger: it is not there, or was cut off while it was made.
+
+    A file that cannot be read is not blank: opening it says what is wrong.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return True
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as found:
+            return _nothing_in(found)
+    except sqlite3.Error:
+        return False
+
+
+def _nothing_in(connection: sqlite3.Connection) -> bool:
+    marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    return marks == [0, 0] and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
 def _copy(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
     """Return the present schema's copy, in memory, of a ledger of an older one that may only be read."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -140,10 +159,10 @@ def _inspect(path: Path) -> int:
     """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
+        if _nothing_in(connection):
+            return 0
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if application == version == 0 and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-            return 0
         if application != _APPLICATION_ID:
             raise LedgerDamaged(_damaged(path, "it is a database of another program"))
         if version > SCHEMA_VERSION:

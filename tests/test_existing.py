@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -158,6 +160,26 @@ def test_a_store_that_refuses_is_asked_once_and_everything_is_planned(imagepipe:
     assert {line["status"] for line in result.lines[:-1]} == {"planned"}
     assert len(result.lines) == 41
     assert len(store.requests) == 1
+
+
+def test_a_ledger_that_was_cut_off_while_it_was_made_is_a_new_one(imagepipe: CommandLine, store: FaultyStore,
+                                                                  tmp_path: Path) -> None:
+    for content in (b"", blank_database(tmp_path / "blank")):
+        for beside in tmp_path.glob("ledger*"):
+            beside.unlink()
+        (tmp_path / "ledger").write_bytes(content)
+
+        result = imagepipe("upload", "catalog.csv", "--limit-products", "1", *access(store))
+
+        assert result.code == 0, result.err
+    assert len(store.sent) == 1
+
+
+def blank_database(path: Path) -> bytes:
+    """Return a database in which nothing was ever written but how its journal is kept."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    return path.read_bytes()
 
 
 def test_what_was_seen_long_ago_is_not_gone_by(monkeypatch: pytest.MonkeyPatch) -> None:
