@@ -445,6 +445,9 @@ def test_the_way_to_take_a_run_back_names_its_store_and_works(imagepipe: Callabl
 
     assert undone.code == 0, undone.err
     assert "6 images deleted" in undone.out
+    said = imagepipe("report", "--ledger", "a ledger").out
+    assert "It was taken back" in said
+    assert "To take it back" not in said
     imagepipe("upload", photos / "MUG", "--sku", "NEW", "--sandbox", "--jobs", "0", "--only", "OTHER")
     assert "take it back" not in imagepipe("report").out
 

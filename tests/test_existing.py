@@ -122,7 +122,7 @@ def test_what_is_unchanged_is_not_looked_at(imagepipe: CommandLine, store: Fault
 
     (tmp_path / "7.jpg").write_bytes(jpeg(16, 12, seed=1007))
     changed = imagepipe("upload", "catalog.csv", *access(store))
-    assert "Of 1 product with new pictures, 1 holds other images already" in changed.said
+    assert "The product with new pictures holds other images already" in changed.said
 
 
 def test_images_behind_those_that_a_side_load_shows_count_where_they_decide(imagepipe: CommandLine,
@@ -194,7 +194,10 @@ def test_what_was_seen_long_ago_is_not_gone_by(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("survey", "sentence"), [
     (Survey("add", 0, 0), ""),
-    (Survey("add", 1, 0), "Of 1 product with new pictures, none holds other images."),
+    (Survey("add", 1, 0), "The product with new pictures holds no other images."),
+    (Survey("add", 2, 0), "Of 2 products with new pictures, none holds other images."),
+    (Survey("skip", 1, 1), "The product with new pictures holds other images already: such products are left alone "
+                           "(--existing skip)."),
     (Survey("add", 2000, 0, whole=False), "Of the first 2,000 products with new pictures, none holds other images."),
     (Survey("add", 40, 12), "Of 40 products with new pictures, 12 hold other images already: they stay, ours are added "
                             "(--existing skip leaves such products alone)."),

@@ -35,7 +35,8 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
 
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(there(_path(options)), writing=False))
-        runs = [row for row in ledger.runs() if run in (None, row["id"]) and not row["command"].startswith(
+        rows = ledger.runs()
+        runs = [row for row in rows if run in (None, row["id"]) and not row["command"].startswith(
             ("imagepipe undo", "imagepipe ledger"))]
         if not runs:
             raise ConfigurationError(f"the ledger has no run {run!r}" if run else "the ledger has no run yet")
@@ -59,7 +60,8 @@ def command(run: str | None, only: str | None, out: tuple[str, ...], **options: 
         if options["as_json"]:
             print_json(said)
         else:
-            _describe(chosen, summary, counts)
+            undoing = f"imagepipe undo {chosen['id']}"  # as it is written down, without its options
+            _describe(chosen, summary, counts, next((row for row in rows if row["command"] == undoing), None))
     return ExitCode.OK
 
 
@@ -83,7 +85,9 @@ def _unfinished(run: str, counts: dict[str, int]) -> dict[str, Any]:
     return summary.to_dict()
 
 
-def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[str, int]) -> None:
+def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[str, int],
+              undone: dict[str, Any] | None) -> None:
+    """Say how a run ended, what to type next, and whether it was taken back since."""
     from imagepipe.plain import plain
 
     said = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no pictures"
@@ -96,7 +100,10 @@ def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[
     if run["command"] and (summary is None or summary["exit_code"]):
         mended = summary is not None and summary["exit_code"] == ExitCode.SOME_FAILED
         click.echo(plain(f"{'When that is put right' if mended else 'To go on'}: {run['command']}"))
-    if counts.get("uploaded"):
+    if undone is not None:
+        click.echo(wrapped(f"It was taken back, as far as was possible, on {undone['started']}" if undone["ended"] else
+                           f"Taking it back was begun on {undone['started']}, and cut off"))
+    if counts.get("uploaded") and (undone is None or undone["exit_code"] != 0):
         click.echo(plain(f"To take it back: {' '.join(['imagepipe undo', run['id'], *_access(run['command'])])}"))
 
 

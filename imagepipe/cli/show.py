@@ -198,9 +198,10 @@ def remarks(summary: Summary) -> Iterator[str]:
     elif summary.stopped:
         yield f"Stopped early: {summary.stopped}"
     if others := extra.get("products_with_other_images"):
-        alone = "; nothing was sent to " + ("it" if others == 1 else "them") if extra.get("existing") == "skip" else ""
+        they = "it is left alone" if others == 1 else "they are left alone"
+        then = f"{they} (--existing skip)" if extra.get("existing") == "skip" else "they stay as they are"
         yield (f"{others:,} product{' already holds' if others == 1 else 's already hold'} images that are not ours; "
-               f"they stay as they are{alone}.")
+               f"{then}.")
     for text in extra.get("surplus", ()):
         yield f"Note: {text}."
     for text in extra.get("unfinished", ()):

@@ -33,11 +33,13 @@ class Survey:
         """Return it as a sentence; "" where nothing was looked at."""
         if not self.products:
             return ""
-        which = "" if self.whole else "the first "
-        products = "product" if self.products == 1 else "products"
-        count = f"{self.with_others:,}" if self.with_others else "none"
-        said = (f"Of {which}{self.products:,} {products} with new pictures, {count} "
-                f"{'hold' if self.with_others > 1 else 'holds'} other images")
+        first = "" if self.whole else "first "
+        if self.products == 1:
+            said = f"The {first}product with new pictures holds{'' if self.with_others else ' no'} other images"
+        else:
+            of = f"Of {'the ' if first else ''}{first}{self.products:,} products with new pictures"
+            said = f"{of}, {self.with_others or 'none'} holds other images" if self.with_others < 2 else (
+                f"{of}, {self.with_others:,} hold other images")
         if not self.with_others:
             return f"{said}."
         return f"{said} already: " + (
