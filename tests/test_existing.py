@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import click
 import pytest
 from command_line import CommandLine
 from faulty_store import TOKEN, Fault, FaultyStore, status
+from memory_store import MemoryStore
+from quick import prepared
 
+from imagepipe.ledger import Ledger
+from imagepipe.pipeline import Pipeline
+from imagepipe.runner import run
+from imagepipe.stages.upload import Upload
 from imagepipe.stores.survey import FRESH, Survey
 from imagepipe.testing import jpeg
 
@@ -190,6 +197,26 @@ def test_what_was_seen_long_ago_is_not_gone_by(monkeypatch: pytest.MonkeyPatch) 
     later = time.monotonic() + FRESH + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not seen.is_fresh
+
+
+def test_what_was_seen_of_a_product_is_gone_by_once(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.add_product(1)
+    store.add_product(2)
+    rows = [prepared("front.jpg", 1), *(prepared(f"{number}.jpg", 2) for number in range(9)),
+            prepared("back.jpg", 1), prepared("front again.jpg", 1, content="front.jpg")]
+    assets = [replace(row, number=number) for number, row in enumerate(rows, 1)]
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        seen = Upload(store, ledger, planning=True).survey(assets)
+        upload = Upload(store, ledger, ledger.begin_run(store.identity), seen=seen, sleep=lambda seconds: None,
+                        waits=(0,))
+
+        outcomes = list(run(assets, Pipeline((upload,)), rows=1))  # a product is through where another follows
+
+    assert [str(outcome.status) for outcome in outcomes].count("uploaded") == len(rows) - 1
+    held = store.products[1].values()
+    assert [store.bodies[image.id] for image in held] == [b"picture front.jpg", b"picture back.jpg"]
+    assert [image.is_thumbnail for image in held] == [True, False]
 
 
 @pytest.mark.parametrize(("survey", "sentence"), [

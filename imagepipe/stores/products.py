@@ -63,6 +63,8 @@ class Products:
     def __init__(self, store: Store, ledger: Ledger, run: str, seen: Survey | None = None) -> None:
         self.store, self.ledger, self.run = store, ledger, run
         self.seen = seen  #: What was seen just before the run.
+        # of it, the listings of products that the run has not dealt with: they are gone by once
+        self._seen_listings = dict(seen.listings) if seen is not None else {}
         self.identity = store.identity
         self._products: dict[int, Product] = {}
         self._ids: dict[str, int | None] = {}
@@ -74,9 +76,10 @@ class Products:
             return self._products.setdefault(product_id, Product(product_id))
 
     def forget(self, product_id: int) -> None:
-        """Let go of a product that is through."""
+        """Let go of a product that is through; should it come again, it is looked at again."""
         with self._lock:
             self._products.pop(product_id, None)
+            self._seen_listings.pop(product_id, None)
 
     # -- SKUs ----------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class Products:
         new = sorted({id_ for id_ in product_ids if not self[id_].listed})
         if not new:
             return
-        seen = self.seen.listings if self.seen is not None and self.seen.is_fresh else {}
+        seen = self._seen_listings if self.seen is not None and self.seen.is_fresh else {}
         listings = {id_: images for id_ in new if (images := seen.get(id_)) is not None}
         unseen = [id_ for id_ in new if id_ not in seen]
         if unseen:
