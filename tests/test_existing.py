@@ -18,10 +18,11 @@ from faulty_store import TOKEN, Fault, FaultyStore, status
 from memory_store import MemoryStore
 from quick import prepared
 
-from imagepipe.ledger import Ledger
+from imagepipe.ledger import Image, Ledger
 from imagepipe.pipeline import Pipeline
 from imagepipe.runner import run
 from imagepipe.stages.upload import Upload
+from imagepipe.stores import Upload as Sending
 from imagepipe.stores.survey import FRESH, Survey
 from imagepipe.testing import jpeg
 
@@ -197,6 +198,25 @@ def test_what_was_seen_long_ago_is_not_gone_by(monkeypatch: pytest.MonkeyPatch) 
     later = time.monotonic() + FRESH + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not seen.is_fresh
+
+
+def test_a_product_that_goes_while_it_is_looked_at_fails_alone() -> None:
+    store = MemoryStore(side_load_limit=10)
+    for product in (1, 2):
+        store.add_product(product)
+    for number in range(12):
+        store.create(Sending(1, f"{number}.jpg", "image/jpeg", b"ours to be"))
+    first = Upload(store, sleep=lambda seconds: None, waits=(0,))
+    for image in store.products[1].values():
+        first.ledger.learn(Image(store.identity, 1, image.id, "", name=image.image_file))
+    store.before = lambda what, number: store.products.pop(1, None) if what == "images" else None
+    upload = Upload(store, first.ledger, existing="skip", sleep=lambda seconds: None, waits=(0,))
+    assets = [replace(prepared(f"{product}.jpg", product), number=product) for product in (1, 2)]
+
+    outcomes = {outcome.asset.source: outcome for outcome in run(assets, Pipeline((upload,)))}
+
+    assert outcomes["1.jpg"].code == "no_product"
+    assert outcomes["2.jpg"].status == "uploaded"
 
 
 def test_what_was_seen_of_a_product_is_gone_by_once(tmp_path: Path) -> None:

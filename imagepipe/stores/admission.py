@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from imagepipe.asset import Asset
-from imagepipe.errors import SourceError
+from imagepipe.errors import SourceError, StopRun, StoreError
 from imagepipe.ledger import Place
 from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import failure
@@ -77,7 +77,13 @@ class Admission:
         product = self.products[asset.target.product_id or 0]
         if not product.exists:
             return failure(asset, no_such_product(product.id), "Upload")
-        if product.listed and self._holds_others(product):
+        try:
+            holds_others = product.listed and self._holds_others(product)
+        except StopRun:
+            raise
+        except StoreError as error:  # about this product, not about the others that are looked at together
+            return failure(asset, error, "Upload")
+        if holds_others:
             self.had_images.add(product.id)
             if self.existing == "skip":
                 return Outcome(asset, Status.SKIPPED, "Upload", "the product already holds images that are not ours "
