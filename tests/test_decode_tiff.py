@@ -2,10 +2,12 @@
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 import pyvips
+import simplejpeg
 from colors import from_lab, from_xyz
 from pictures import encoded, photo
 from PIL import Image, ImageCms
@@ -524,6 +526,90 @@ def test_tiles_that_make_no_sense_are_refused_at_once(tile, words, accept_damage
 
     with pytest.raises(Corrupt, match=words):
         decode(data, "tiff", accept_damaged=accept_damaged)
+
+
+def test_tiles_that_are_far_more_than_the_picture_are_refused():
+    tags, blocks = page(np.zeros((5000, 1, 1), np.uint8), GREY, tile=(16, 1))
+    data = together([(tags | {322: ("I", [1 << 22])}, blocks)])
+
+    with pytest.raises(Corrupt, match="far more than all of it"):
+        decode(data, "tiff")
+
+
+@pytest.mark.parametrize("tag", [322, 323])
+def test_a_tile_of_a_negative_size_is_no_picture(tag):
+    values, _ = as_numbers(SHARES[..., :3], "u1")
+    data = tiff(values, RGB, tile=(16, 16))
+    signed = data.replace(struct.pack("<HHIi", tag, 4, 1, 16), struct.pack("<HHIi", tag, 9, 1, -16))
+    assert signed != data
+
+    with pytest.raises(Corrupt, match="no picture"):
+        decode(signed, "tiff")
+
+
+@pytest.mark.parametrize("photometric", [GREY, YCBCR], ids=["numbers", "JPEG"])
+def test_tiles_that_are_all_the_same_bytes_take_no_memory(photometric):
+    tags, _ = page(np.zeros((1600, 1600, 1), np.uint8), GREY, tile=(16, 16), compression=ZIP)
+    much = bytes(200_000)
+    tags |= {262: ("H", [photometric]), 324: ("I", [8] * 10_000), 325: ("I", [len(much)] * 10_000)}
+    if photometric == YCBCR:
+        tags[259] = ("H", [7])
+    data = together([(tags, [much])])
+
+    with pytest.raises(Corrupt, match="lie on each other"):
+        decode(data, "tiff")
+
+
+def test_long_lists_that_thousands_of_pages_share_are_read_once():
+    tags, blocks = page(np.zeros((8, 8, 1), np.uint8), GREY, strip=8)
+    shared = together([(tags | {254: ("I", [1]), 273: ("I", [8] * 300_000)}, blocks)])
+    at = struct.unpack_from("<I", shared, 4)[0]
+    directory = shared[at:-4]
+    out = bytearray(shared[:-4])
+    for _ in range(3000):  # each with the same list, and each a smaller version of something
+        out += struct.pack("<I", len(out) + 4) + directory
+    out += bytes(4)
+
+    tracemalloc.start()
+    try:
+        header = read_any_header(bytes(out), "tiff")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (header.width, header.height) == (8, 8)
+    assert peak < 50_000_000
+
+
+def test_a_jpeg_in_a_tiff_that_is_larger_than_it_says_is_not_decoded(monkeypatch):
+    small, large = encoded("JPEG", photo((64, 64))), encoded("JPEG", photo((80, 64)), progressive=True)
+    tags, _ = page(np.zeros((64, 64, 3), np.uint8), YCBCR)
+    tags |= {259: ("H", [7]), 530: ("H", [2, 2])}
+    assert shown(together([(tags, [small])]))[0].size == (64, 64)
+
+    # of a progressive one libjpeg would allocate all that its header says
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("it was looked at"))
+    with pytest.raises(Corrupt):
+        decode(together([(tags, [large])]), "tiff")
+
+
+def test_a_strip_of_webp_that_is_too_small_is_a_fault():
+    tags, _ = page(np.zeros((64, 64, 3), np.uint8), RGB)
+    tags[259] = ("H", [50001])
+    assert shown(together([(tags, [encoded("WEBP", photo((64, 64)))])]))[0].size == (64, 64)
+
+    with pytest.raises(Corrupt, match="smaller than it says"):
+        decode(together([(tags, [encoded("WEBP", photo((64, 60)))])]), "tiff")
+
+
+def test_strips_that_cut_through_shared_colours_are_refused():
+    units = np.zeros((9, 8, 6), np.uint8)
+    tags, blocks = page(units, YCBCR, strip=3)
+    tags |= {256: ("I", [16]), 257: ("I", [15]), 258: ("H", [8] * 3), 277: ("H", [3]), 278: ("I", [5]),
+             339: ("H", [1] * 3), 530: ("H", [2, 2])}
+
+    with pytest.raises(FormatNotAllowed):
+        decode(together([(tags, blocks)]), "tiff")
 
 
 def test_a_large_strip_reserves_what_it_takes(monkeypatch):

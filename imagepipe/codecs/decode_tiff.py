@@ -175,7 +175,7 @@ def _alone(data: bytes, page: Page, accept_damaged: bool) -> bytes:
         tags[338] = ("H", page.extra)
     letters = {292: "I", 293: "I", 347: "B", 530: "H", 531: "H"}
     tags |= {tag: (letters[tag], values) for tag, values in page.tags.items() if tag in letters and values}
-    blocks = [page.part(data, number) for number in range(len(page.offsets))]
+    blocks = page.parts(data, range(len(page.offsets)))
     cut = any(len(block) < count for block, count in zip(blocks, page.counts, strict=False))
     if not all(blocks) or (cut and not accept_damaged):  # which libtiff would pass over in fax and JPEG
         raise corrupt(_NAME, "a part of its picture is not in the file")
@@ -191,7 +191,8 @@ def _of_webps(data: bytes, page: Page) -> Image.Image:
     for number in range(across * down):
         at = (number % across * page.block[0], number // across * page.block[1])
         with shielded(_NAME), Image.open(io.BytesIO(page.part(data, number)), formats=["WEBP"]) as block:
-            if block.width > page.block[0] or block.height > page.block[1]:
-                raise corrupt(_NAME, "a part of its picture is larger than it says")
+            seen = (min(page.block[0], page.width - at[0]), min(page.block[1], page.height - at[1]))
+            if not (seen[0] <= block.width <= page.block[0] and seen[1] <= block.height <= page.block[1]):
+                raise corrupt(_NAME, "a part of its picture is larger or smaller than it says")
             result.paste(block.convert(mode), at)
     return result

@@ -7,7 +7,7 @@ supplements by Adobe (Technical Notes 1 and 2, and those for Photoshop), and to 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from imagepipe.codecs.decode_guard import corrupt
@@ -32,6 +32,10 @@ _ESSENTIAL = frozenset({_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FIL
 _MAX_ENTRIES = 4096  # of a directory; the richest that cameras write have some 200
 _MAX_PAGES = 4096
 _MAX_PROFILE = 8_000_000  # bytes; a profile larger than a picture is none
+_MAX_VALUES = 3 << 16  # of a tag: the colours of a palette of 16 bits
+_MAX_BLOCKS = 1 << 22  # strips or tiles: those of 200 megapixels are fewer
+_FEW = 64  # values of a tag that are enough to see whether a directory is that of a picture
+_SHARED, _AGAIN = 16_000_000, 4  # bytes, and times the file: what strips that lie on each other may have together
 _ORDINARY = frozenset({0, 1, 2, 3, 5, 6, 8, 9})  # photometric interpretations of what is no sensor's data
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: a smaller version of another picture, its transparency mask
 
@@ -81,6 +85,19 @@ class Page:
         after = self.offsets[block + 1] if block + 1 < len(self.offsets) else 0
         return data[start:after if after > start else len(data)]
 
+    def parts(self, data: bytes, blocks: Iterable[int]) -> list[bytes]:
+        """Return strips or tiles as they are in the file.
+
+        Empty ones may be the same bytes of it. Raises `Corrupt` where so many are that they only cost memory.
+        """
+        found, total = [], 0
+        for block in blocks:
+            found.append(self.part(data, block))
+            total += len(found[-1])
+            if total > _AGAIN * len(data) + _SHARED:
+                raise corrupt(_NAME, "the parts of its picture lie on each other")
+        return found
+
     def first(self, data: bytes) -> bytes:
         """Return the file with this picture as its first."""
         if data[2:4] in (b"+\0", b"\0+"):
@@ -122,10 +139,10 @@ class _Directory:
         whole = at + (8 if big else 4) <= len(data)
         self.next = _number(data, order + ("Q" if big else "I"), at) if whole else 0
 
-    def many(self, tag: int) -> tuple[int, ...]:
-        """Return all values of a tag as integers, none where it is absent."""
+    def many(self, tag: int, most: int = _MAX_VALUES) -> tuple[int, ...]:
+        """Return the values of a tag as integers, no more than `most` of them, none where it is absent."""
         kind, number, at = self.entries.get(tag, (1, 0, 0))
-        values = struct.unpack_from(f"{self.order}{number}{_TYPES[kind]}", self.data, at)
+        values = struct.unpack_from(f"{self.order}{min(number, most)}{_TYPES[kind]}", self.data, at)
         return tuple(map(int, values)) if kind not in (11, 12) else ()
 
     def one(self, tag: int, default: int) -> int:
@@ -176,7 +193,7 @@ def read(data: bytes) -> Tiff:
         if not small:
             raise corrupt(_NAME, "there is no picture in it")
         chosen, pictures = max(small, key=lambda page: page.width * page.height), 1
-    return Tiff(chosen, pictures)
+    return Tiff(_page(_Directory(data, order, big, chosen.at)) or chosen, pictures)
 
 
 def is_developed(data: bytes) -> bool:
@@ -189,8 +206,8 @@ def is_developed(data: bytes) -> bool:
     big = data[2:4] in (b"+\0", b"\0+")
     try:
         directory = _Directory(data, order, big, _number(data, order + ("Q" if big else "I"), 8 if big else 4))
-        page = _page(directory)
-        small = [_page(_Directory(data, order, big, at)) for at in directory.many(_CHILDREN)[:_MAX_PAGES]]
+        page = _page(directory, brief=True)
+        small = [_page(_Directory(data, order, big, at), brief=True) for at in directory.many(_CHILDREN, _MAX_PAGES)]
     except Corrupt:
         return False
     whole = page is not None and not page.kind & _REDUCED and page.photometric in _ORDINARY
@@ -198,7 +215,7 @@ def is_developed(data: bytes) -> bool:
 
 
 def _pages(data: bytes, order: str, big: bool) -> Iterator[Page]:
-    """Yield the pictures of a file, each with those of its own list behind it where it is a small version."""
+    """Yield the pictures of a file, in brief, each with those of its own list behind it where it is a small version."""
     waiting = [_number(data, order + ("Q" if big else "I"), 8 if big else 4)]
     seen: set[int] = set()
     first = True
@@ -209,49 +226,54 @@ def _pages(data: bytes, order: str, big: bool) -> Iterator[Page]:
         seen.add(at)
         try:
             directory = _Directory(data, order, big, at)
-            page = _page(directory)
+            page = _page(directory, brief=True)
         except Exception:
             if first:
                 raise
             return  # what comes after the picture is no reason to refuse it
         waiting.append(directory.next)
         if page is not None and page.kind & _REDUCED:
-            waiting.extend(reversed(directory.many(_CHILDREN)[:_MAX_PAGES]))
+            waiting.extend(reversed(directory.many(_CHILDREN, _MAX_PAGES)))
         if page is not None:
             yield page
             first = False
 
 
-def _page(tags: _Directory) -> Page | None:
-    """Return what a directory describes; None where that is no picture."""
+def _page(tags: _Directory, *, brief: bool = False) -> Page | None:
+    """Return what a directory describes; None where that is no picture.
+
+    In `brief`, without its profile, and of lists only the start: thousands of directories may name the same long ones.
+    """
+    values, blocks = (_FEW, 1) if brief else (_MAX_VALUES, _MAX_BLOCKS)
     width, height = tags.one(_WIDTH, 0), tags.one(_HEIGHT, 0)
     tiled = _TILE_OFFSETS in tags.entries or (_TILE_WIDTH in tags.entries and _OFFSETS in tags.entries)
-    offsets = tags.many(_TILE_OFFSETS) or tags.many(_OFFSETS)
+    offsets = tags.many(_TILE_OFFSETS, blocks) or tags.many(_OFFSETS, blocks)
     compression = tags.one(_COMPRESSION, 1)
     if not offsets and compression == OLD_JPEG:  # where the first form of JPEG in TIFF has its data elsewhere
         offsets = (tags.one(513, 0),)
     if not 0 < width < 1 << 32 or not 0 < height < 1 << 32 or not offsets:
         return None
-    all_bits = tags.many(_BITS) or (1,)
+    all_bits = tags.many(_BITS, values) or (1,)
     samples = tags.one(_SAMPLES, 3 if compression == OLD_JPEG else len(all_bits))
-    formats = tags.many(_FORMAT)[:samples] or (1,)
+    formats = tags.many(_FORMAT, values)[:samples] or (1,)
     bits = all_bits[0] if len(set(all_bits[:samples])) == 1 else 0
     numbers = formats[0] if len(set(formats)) == 1 else 0
     rows = tags.one(_ROWS, height)
     block = (tags.one(_TILE_WIDTH, 0), tags.one(_TILE_HEIGHT, 0)) if tiled else (width, min(max(rows, 1), height))
-    if not all(block):
+    if min(block) < 1:
         return None
     old = {2: _REDUCED, 3: 2}.get(tags.one(_OLD_KIND, 0), 0)
-    icc = tags.raw(_PROFILE, _MAX_PROFILE)
+    icc = None if brief else tags.raw(_PROFILE, _MAX_PROFILE)
     orientation = tags.one(_ORIENTATION, 1)
     return Page(
         tags.at, tags.order, width, height, bits, samples, 1 if numbers == 4 else numbers, compression,
-        tags.one(_PHOTOMETRIC, 0 if compression in CCITT else 2 if samples >= 3 else 1), tags.many(_EXTRA)[:samples],
-        tags.one(_PLANAR, 1) == 2 and samples > 1, tags.one(_PREDICTOR, 1), tags.one(_FILL_ORDER, 1) == 2,
+        tags.one(_PHOTOMETRIC, 0 if compression in CCITT else 2 if samples >= 3 else 1),
+        tags.many(_EXTRA, values)[:samples], tags.one(_PLANAR, 1) == 2 and samples > 1, tags.one(_PREDICTOR, 1),
+        tags.one(_FILL_ORDER, 1) == 2,
         orientation if 1 <= orientation <= 8 else 1, tiled, block, offsets,
-        tags.many(_TILE_COUNTS) or tags.many(_COUNTS), tags.many(_MAP), tags.one(_INKS, 1),
+        tags.many(_TILE_COUNTS, blocks) or tags.many(_COUNTS, blocks), tags.many(_MAP, values), tags.one(_INKS, 1),
         icc if icc is not None and len(icc) >= 128 else None, tags.one(_NEW_KIND, old),
-        {tag: tags.many(tag) for tag in (292, 293, 347, 529, 530, 531, 532) if tag in tags.entries})
+        {tag: tags.many(tag, values) for tag in (292, 293, 347, 529, 530, 531, 532) if tag in tags.entries})
 
 
 def build(order: str, tags: dict[int, tuple[str, tuple[int, ...]]], blocks: list[bytes]) -> bytes:

@@ -29,6 +29,7 @@ BYTEWISE = {_NONE: "", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits"
             50000: "zstd"}
 _BAND = 1 << 23  # bytes of samples that are unpacked at a time, at least a row of strips or tiles
 _MEGAPIXEL = 1 << 20
+_MOST_BESIDE = 64 * _MEGAPIXEL  # pixels of all tiles, of which a narrow picture may leave most unused
 _FAR_MORE = 1000  # times; the list of a damaged file may be short, but one made up is refused
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8)[:, ::-1], axis=1)[:, 0]
 
@@ -102,6 +103,10 @@ class Bands:
         page, there = self.page, len(self.page.offsets)
         if page.block[0] * page.block[1] > 4 * max(page.width * page.height, _MEGAPIXEL):
             raise corrupt(_NAME, f"its parts have {page.block[0]:,} x {page.block[1]:,} pixels, more than all of it")
+        planes = page.samples if page.separate else 1
+        if needed * page.block[0] * page.block[1] > max(4 * page.width * page.height, _MOST_BESIDE) * planes:
+            raise corrupt(_NAME, f"its {needed:,} parts of {page.block[0]:,} x {page.block[1]:,} pixels are far more "
+                                 "than all of it")
         if needed > there and (not self.accept_damaged or needed > _FAR_MORE * there):
             raise corrupt(_NAME, f"{there:,} of {needed:,} parts of its picture are listed")
 
@@ -155,7 +160,7 @@ class Bands:
     def _through_libtiff(self, blocks: range, lines: int, row: int, result: Any) -> None:
         """Put into `result` what libtiff unpacks: it is given the blocks as strips of a grey picture of bytes."""
         page = self.page
-        parts = [page.part(self.data, block) for block in blocks]
+        parts = page.parts(self.data, blocks)
         if not all(parts) and not self.accept_damaged:
             raise corrupt(_NAME, "a part of its picture is not in the file")
         order = 2 if page.bits_reversed else 1

@@ -15,23 +15,25 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 def check(data: bytes, page: Page) -> None:
     """Raise `Corrupt` where libjpeg-turbo meets a fault in a strip or tile. Takes an eighth of the edges: it is a look.
 
-    What it cannot open at all, such as unusual sampling, is left to libtiff.
+    What it cannot open at all, such as unusual sampling, is left to libtiff, and so is one that is larger than it
+    may be, which libtiff refuses.
     """
     tables = bytes(page.tags.get(_TABLES, ()))
-    for number in range(len(page.offsets)):
-        stream = page.part(data, number)
+    for stream in page.parts(data, range(len(page.offsets))):
         if stream[:2] == _START and tables[:2] == _START and tables[-2:] == _END:
             stream = tables[:-2] + stream[2:]
-        if said := _fault(stream):
+        if said := _fault(stream, page.block):
             raise corrupt(_NAME, said)
 
 
-def _fault(stream: bytes) -> str:
-    """Return what is wrong with a JPEG that can be decoded, '' for nothing."""
+def _fault(stream: bytes, most: tuple[int, int]) -> str:
+    """Return what is wrong with a JPEG that can be decoded, of at most some width and height; '' for nothing."""
     import simplejpeg
 
     try:
-        kind = simplejpeg.decode_jpeg_header(stream)[2]
+        height, width, kind, _ = simplejpeg.decode_jpeg_header(stream)
+        if width > most[0] or height > most[1]:
+            return ""
         mode = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(kind, "RGB")
         simplejpeg.decode_jpeg(stream, mode, strict=False, min_width=1, min_height=1)
     except ValueError:

@@ -23,6 +23,7 @@ def is_ours(page: Page) -> bool:
     across, down = _subsampling(page)
     return (page.photometric == YCBCR and page.compression in BYTEWISE and (page.bits, page.samples) == (8, 3)
             and page.numbers == 1 and not page.separate and page.predictor == 1 and {across, down} <= {1, 2, 4}
+            and (page.block[1] % down == 0 or page.block[1] == page.height)  # other strips have no whole blocks
             and (not page.tiled or page.block[0] % across == page.block[1] % down == 0))
 
 
