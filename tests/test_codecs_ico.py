@@ -1,6 +1,7 @@
 """Icons: which of their pictures is taken, and what it shows."""
 
 import struct
+import tracemalloc
 
 import pytest
 from pictures import encoded, photo
@@ -84,3 +85,19 @@ def test_a_bomb_in_an_icon_is_refused_by_its_header():
         shown(icon((0, 32, bomb)))
     with pytest.raises(Corrupt):
         shown(icon((16, 32, bitmap(16, 32, RED)[:-300])))
+
+
+def test_pictures_that_are_all_the_same_bytes_take_no_memory():
+    body = bitmap(16, 32, RED) + bytes(1_000_000)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(body), 6 + 16 * 1000)
+    data = struct.pack("<HHH", 0, 1, 1000) + entry * 1000 + body
+
+    tracemalloc.start()
+    try:
+        header = read_any_header(data, "ico")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (header.width, header.height) == (16, 16)
+    assert peak < 10_000_000

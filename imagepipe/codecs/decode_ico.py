@@ -21,6 +21,7 @@ __all__ = ["decode", "peek"]
 
 _NAME = "this icon"
 _DEPTHS = frozenset({1, 4, 8, 16, 24, 32})
+_LOOKED_AT = 40  # bytes of a picture that say how large it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,19 @@ class _Entry:
     width: int
     height: int
     depth: int  #: Bits a pixel, as the picture itself says.
-    body: bytes  #: A PNG, or a BMP of double height without its file header.
+    start: int
+    end: int
     is_png: bool = False
 
-    def alone(self) -> bytes:
+    def body(self, data: bytes) -> bytes:
+        """Return a PNG, or a BMP of double height without its file header."""
+        return data[self.start:self.end]
+
+    def alone(self, data: bytes) -> bytes:
         """Return an icon of only this picture."""
-        directory = struct.pack("<BBBBHHII", self.width % 256, self.height % 256, 0, 0, 1, self.depth,
-                                len(self.body), 6 + 16)
-        return b"\0\0\1\0\1\0" + directory + self.body
+        body = self.body(data)
+        directory = struct.pack("<BBBBHHII", self.width % 256, self.height % 256, 0, 0, 1, self.depth, len(body), 6 + 16)
+        return b"\0\0\1\0\1\0" + directory + body
 
 
 def peek(data: bytes) -> Header:
@@ -45,7 +51,7 @@ def peek(data: bytes) -> Header:
     entry, notes = _best(data)
     if not entry.is_png:
         return Header("ico", entry.width, entry.height, has_alpha=True, notes=notes)
-    header = png.read_header(entry.body)
+    header = png.read_header(entry.body(data))
     return replace(header, format="ico", frames=1, loop=None, hidden=(), notes=notes)
 
 
@@ -54,8 +60,8 @@ def decode(data: bytes, header: Header, *, accept_damaged: bool = False
     """Return the picture, what there is to say, whether it is damaged, and its colour. Raises what decoders raise."""
     entry, _ = _best(data)
     if not entry.is_png:
-        return *still(entry.alone(), header, accept_damaged=accept_damaged), header.color
-    found = decode_png.parts(entry.body, still=True)
+        return *still(entry.alone(data), header, accept_damaged=accept_damaged), header.color
+    found = decode_png.parts(entry.body(data), still=True)
     decode_png.check_rows(found)
     if found.depth == 16:
         image = decode_png.deep(found)
@@ -84,13 +90,14 @@ def _entry(data: bytes, place: bytes) -> _Entry | None:
     if len(place) < 16:
         return None
     size, start = struct.unpack_from("<II", place, 8)
-    body = data[start:start + size]
-    if body[:8] == b"\x89PNG\r\n\x1a\n" and len(body) >= 33:
-        width, height = struct.unpack_from(">II", body, 16)
-        return _Entry(width, height, 32, body, is_png=True)
-    if len(body) < 40:
+    end = min(start + size, len(data))
+    head = data[start:min(start + _LOOKED_AT, end)]  # thousands of entries may name the same long picture
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 33:
+        width, height = struct.unpack_from(">II", head, 16)
+        return _Entry(width, height, 32, start, end, is_png=True)
+    if len(head) < _LOOKED_AT:
         return None
-    head, width, height, _, depth = struct.unpack_from("<IiiHH", body)
-    if not 40 <= head <= 124 or width <= 0 or height < 2 or depth not in _DEPTHS:
+    length, width, height, _, depth = struct.unpack_from("<IiiHH", head)
+    if not 40 <= length <= 124 or width <= 0 or height < 2 or depth not in _DEPTHS:
         return None
-    return _Entry(width, height // 2, depth, body)
+    return _Entry(width, height // 2, depth, start, end)
