@@ -68,11 +68,19 @@ class Undoable:
 
 
 def last_run(ledger: Ledger, store: str) -> str:
-    """Return the last run that put images into a store; raise `ConfigurationError` where there is none."""
-    for run in ledger.runs(store):
-        if _created(ledger, store, run["id"]):
+    """Return the last run that can be taken back: it put images into a store, or places show others since.
+
+    So does one that only pruned, or found pictures swapped. Raises `ConfigurationError` where
+    there is none.
+    """
+    runs = ledger.runs(store)
+    undone = {run["command"] for run in runs if run["exit_code"] == 0}
+    for run in runs:
+        if _created(ledger, store, run["id"]) or (f"{COMMAND} {run['id']}" not in undone
+                                                  and ledger.replaced(store, by=run["id"])):
             return str(run["id"])
-    raise ConfigurationError("the ledger knows no run that put images into this store and that was not undone")
+    raise ConfigurationError("the ledger knows no run that put images into this store, or replaced some, and that was "
+                             "not undone")
 
 
 def _created(ledger: Ledger, store: str, run: str) -> list[Image]:

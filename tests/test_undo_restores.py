@@ -406,6 +406,37 @@ def test_pruned_pictures_that_are_back_come_back(shop: Shop) -> None:
     assert summary.codes["already_uploaded"] == 2
 
 
+def test_a_run_that_only_pruned_is_the_last_one(shop: Shop) -> None:
+    """Who types undo after a mistake means that one, and not the run that sent what is left."""
+    for number in (1, 2):
+        shop.add(f"{number}.jpg", seed=number)
+    first, _ = shop.upload()
+    row = shop.rows.pop()
+    pruned, _ = shop.upload(prune=True)
+    assert len(shop.shown()) == 1
+
+    assert actions(shop.undo()) == ["restore"]
+
+    assert len(shop.shown()) == 2
+    shop.rows.append(row)
+    assert shop.look().run == first
+    assert len(shop.look().delete) == 2
+
+
+def test_a_run_that_was_taken_back_as_far_as_was_possible_is_not_the_last_one(shop: Shop) -> None:
+    shop.add("1.jpg", seed=1)
+    shop.add("2.jpg", seed=2)
+    first, _ = shop.upload()
+    shop.rows.pop()
+    (shop.folder / "2.jpg").unlink()
+    pruned, _ = shop.upload(prune=True)
+    what = shop.look()
+    assert (what.run, len(what.lost)) == (pruned, 1)
+    shop.undo(what=what)
+
+    assert shop.look().run == first
+
+
 def test_two_places_of_one_picture_get_it_back_once(shop: Shop) -> None:
     shop.add("a.jpg", seed=1)
     shop.add("b.jpg", seed=1)
@@ -655,6 +686,16 @@ def test_the_command_that_could_not_send_again_says_so_and_ends_with_1(shop: Sho
     assert done.code == 1
     assert "left: product 1, a.jpg:" in done.said
     assert "goes on from here" in done.err
+
+
+def test_report_says_how_a_run_that_only_pruned_is_taken_back(shop: Shop, imagepipe: CommandLine) -> None:
+    for number in (1, 2):
+        shop.add(f"{number}.jpg", seed=number)
+    shop.upload()
+    shop.rows.pop()
+    run, _ = shop.upload(prune=True)
+
+    assert f"To take it back: imagepipe undo {run}" in imagepipe("report", "--ledger", shop.ledger).out
 
 
 # -- recipes -------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ def _describe(run: dict[str, Any], summary: dict[str, Any] | None, counts: dict[
     if undone is not None:
         click.echo(wrapped(f"It was taken back, as far as was possible, on {undone['started']}" if undone["ended"] else
                            f"Taking it back was begun on {undone['started']}, and cut off"))
-    if counts.get("uploaded") and (undone is None or undone["exit_code"] != 0):
+    changed = counts.get("uploaded") or (summary or {}).get("deleted")
+    if changed and (undone is None or undone["exit_code"] != 0):
         click.echo(plain(f"To take it back: {' '.join(['imagepipe undo', run['id'], *_access(run['command'])])}"))
 
 
