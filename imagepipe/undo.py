@@ -106,6 +106,8 @@ class _Records(Records):
 
 @dataclass(eq=False)
 class _Undoing:
+    """Takes one run back, a product at a time."""
+
     store: Store
     ledger: Ledger
     what: Undoable
@@ -212,6 +214,9 @@ class _Undoing:
         """Send a picture again, and let its places show it."""
         place = one.place
         prepare, settings = self.recipe(place.settings)
+        if settings != place.settings:
+            log.warning("product %d, %s: prepared with the default settings, as those that it was sent with cannot be "
+                        "read back", place.product, place.key)
         asset = Asset(place.key, Target(product.id), key=place.key, location=one.source)
         outcome = attempt((prepare,), asset)
         asset = _prepared(outcome)

@@ -14,6 +14,7 @@ from command_line import CommandLine
 from faulty_store import TOKEN, Fault, FaultyStore, raw, status
 
 from imagepipe import api
+from imagepipe.asset import Asset
 from imagepipe.errors import ConfigurationError, Retry, StopRun
 from imagepipe.ledger import Ledger, Place
 from imagepipe.outcome import Summary
@@ -387,6 +388,26 @@ def test_what_was_made_with_other_settings_is_made_with_the_old_ones_again(shop:
     _, summary = shop.upload(max_edge=300)
     assert summary.codes["already_uploaded"] == 1
     assert not summary.extra["other_settings"]
+
+
+@dataclass(frozen=True)
+class Mine:
+    """A stage that the ledger cannot read back."""
+
+    def __call__(self, asset: Asset, /) -> Asset:
+        return asset
+
+
+def test_it_is_said_where_the_settings_of_before_are_not_known(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop.add("a.jpg", seed=1)
+    shop.upload(stages=(Mine(),))
+    shop.picture("a.jpg", 2)
+    run, _ = shop.upload(stages=(Mine(),))
+    shop.picture("a.jpg", 1)
+
+    assert actions(shop.undo(run)) == ["restore", "delete"]
+
+    assert "product 1, a.jpg: prepared with the default settings" in caplog.text
 
 
 def test_pruned_pictures_that_are_back_come_back(shop: Shop) -> None:

@@ -32,7 +32,7 @@ def command(run: str | None, **options: Any) -> ExitCode:
     What it replaced is put back: kept where the store still has it, and sent again where the
     source is at hand, with its text, order and thumbnail. What cannot be is named.
 
-    - deleted   + sent again   = still there, and shown again   ! cannot be put back
+    - deleted   + sent again   = there, and shown again   ! cannot be put back
     """
     from imagepipe.plain import plain
     from imagepipe.undo import undo, undoable
