@@ -633,6 +633,21 @@ def test_a_busy_product_is_looked_at_and_asked_again_a_few_times(world: World, t
     assert outcome.retry is (Retry.AGAIN if outcome.failed else None)
 
 
+def test_an_order_that_a_duplicate_states_beside_a_text_is_sent_once_it_has_the_picture_to_itself(world: World) -> None:
+    world.write("a", "same")
+    world.write("b", "same")
+    stated = world.asset("b", description="of b", sort_order=7)
+    world.send("a", stated)
+    assert [(image.description, image.sort_order) for image in world.store.products[1].values()] == [("of b", 0)]
+
+    world.write("a", "other")
+    world.send("a", stated)
+    world.send("a", stated)
+
+    assert sorted((world.store.bodies[image.id], image.sort_order) for image in world.store.products[1].values()
+                  ) == [(b"other", 0), (b"same", 7)]
+
+
 def test_refusals_that_are_not_in_a_row_stop_nothing(world: World) -> None:
     refused = [0]
 

@@ -404,12 +404,13 @@ class Upload:
             image = product.images.get(image_id)
             if asset.target.is_thumbnail and product.thumbnail is None:
                 product.thumbnail = image_id
+            # the first of them has its say: should it go one day, what this one states is still to be sent
+            asset = asset.evolve(target=replace(asset.target, sort_order=None))
             text = asset.target.description
             if text and image is not None and not image.description and image_id not in product.descriptions:
                 # the place is said to have its text once the store has it: a run that is cut off leaves it to the next
                 product.descriptions[image_id] = (text, self._state.records.new_place(asset, image_id))
-            # the first of them has its say: should it go one day, what this one states is still to be sent
-            asset = asset.evolve(target=replace(asset.target, description=None, sort_order=None))
+            asset = asset.evolve(target=replace(asset.target, description=None))
             self._state.records.point(asset, image_id, replaced=self._state.records.place(asset))
 
     def finish(self, product: object, /) -> None:
