@@ -250,6 +250,32 @@ def test_kept_greys_are_converted_for_webp_which_has_none(data):
     assert np.abs(seen(result.data)[:, :, 0] - meant).mean() < 4
 
 
+@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize("said", ["by a profile", "by gAMA"])
+def test_kept_greys_look_as_they_did_where_fit_finds_another_type(said, mode):
+    grain = Image.effect_noise((200, 150), 12)
+    image = Image.blend(photo((200, 150), "L"), grain, 0.3)
+    if mode == "LA":
+        image.putalpha(grain.point(lambda value: 255 if value > 110 else 160))
+    data = encoded("PNG", image, icc_profile=gray_profile(1.8) if said == "by a profile" else None)
+    if said == "by gAMA":
+        data = in_png(data, chunk(b"gAMA", struct.pack(">I", 55556)))
+
+    result = through(data, Convert(color="keep"), Strip(), Fit(max_bytes=len(data) // 2))
+
+    written = pyvips.Image.new_from_buffer(result.data, "")
+    grey = seen(data)[:, :, 0]
+    if mode == "LA":  # there is no grey WebP that a profile could be for
+        assert result.facts.format == "webp" and result.facts.is_srgb and not result.lossless
+        assert "icc-profile-data" not in written.get_fields()
+        assert any("converted to sRGB" in note for note in result.notes)
+        grey = 255 * (grey / 255) ** (1.8 / 2.2)
+    else:
+        assert result.facts.format == "jpeg" and not result.facts.is_srgb
+        assert written.get("icc-profile-data")[16:20] == b"GRAY"
+    assert np.abs(seen(result.data)[:, :, 0] - grey).mean() < 5
+
+
 @pytest.mark.parametrize(("profile", "expected"), [
     pytest.param(None, (229, 14, 23), id="without a profile"),
     pytest.param(cmyk_profile(), None, id="with one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import pyvips
 from pictures import CANARY, animation, photo, wide_profile
 from PIL import Image
+from profiles import gray_profile
 
 from imagepipe import codecs
 from imagepipe.asset import Color, Frame, Pixels
@@ -77,6 +79,31 @@ def test_a_profile_and_metadata_are_written_where_pixels_name_them(format: str) 
     assert codecs.read_header(data, format).color.icc == icc
     assert codecs.metadata(data, format)["copyright"] == "© Ann".encode()
     assert b"copyright" not in codecs.metadata(encode(still(photo((60, 60))), format), format)
+
+
+STEPS = Image.linear_gradient("L").point([value // 32 * 32 for value in range(256)])
+BILEVEL = STEPS.convert("1", dither=Image.Dither.NONE)
+
+
+@pytest.mark.parametrize(("image", "profile", "kinds"), [
+    pytest.param(STEPS, gray_profile(1.8), {0}, id="greys that a palette would hold"),
+    pytest.param(BILEVEL.convert("L"), gray_profile(1.8), {0}, id="black and white"),
+    pytest.param(STEPS.convert("RGB"), wide_profile(), {2, 3}, id="RGB that is grey"),
+    pytest.param(BILEVEL.convert("RGB"), wide_profile(), {2, 3}, id="RGB that is black and white"),
+    pytest.param(photo((60, 60), "RGBA"), wide_profile(), {6}, id="RGBA"),
+    pytest.param(STEPS, wide_profile(), None, id="greys with a profile of colours"),
+    pytest.param(photo((60, 60)), gray_profile(1.8), None, id="colours with a profile of greys"),
+])
+def test_a_png_is_of_a_kind_that_its_profile_is_for(image: Image.Image, profile: bytes, kinds: set[int] | None) -> None:
+    data = encode(still(image, color=Color(icc=profile)), "png")
+
+    written = pyvips.Image.new_from_buffer(data, "", fail_on="warning")  # libpng warns of others, and passes over them
+    assert Image.open(io.BytesIO(data)).convert(image.mode).tobytes() == image.tobytes()
+    if kinds is None:
+        assert "icc-profile-data" not in written.get_fields()
+    else:
+        assert data[25] in kinds  # the colour type
+        assert written.get("icc-profile-data") == profile
 
 
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 87, 95, 100])

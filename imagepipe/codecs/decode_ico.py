@@ -42,7 +42,8 @@ class _Entry:
     def alone(self, data: bytes) -> bytes:
         """Return an icon of only this picture."""
         body = self.body(data)
-        directory = struct.pack("<BBBBHHII", self.width % 256, self.height % 256, 0, 0, 1, self.depth, len(body), 6 + 16)
+        directory = struct.pack("<BBBBHHII", self.width % 256, self.height % 256, 0, 0, 1, self.depth,
+                                len(body), 6 + 16)
         return b"\0\0\1\0\1\0" + directory + body
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _SMALL = 2_000_000  # pixels that level 9 can be afforded for
 _TRIED_BOTH = 1_000_000  # pixels up to which palette and direct colour are both written
 _SAMPLE = 1 << 17  # pixels
 _BLOCK = 1 << 22  # pixels that are looked up in a palette at a time
+_GREYS = frozenset({"1", "L", "LA"})
+_GREY, _RGB = b"GRAY", b"RGB "  # the space that a profile is for, at its byte 16 (ICC.1:2022, 7.2.6)
 
 
 def is_opaque(image: Image.Image) -> bool:
@@ -78,16 +81,18 @@ def exact_palette(images: Sequence[Image.Image], most: int = 256) -> tuple[list[
 
 def write_png(image: Image.Image, color: Color, *, exif: bytes = b"", xmp: bytes = b"") -> bytes:
     """Return `image` as a PNG with nothing but what is named here."""
-    image = smallest_form(image)
+    image, color = _with_profile(image, color)
+    space = (color.icc or b"")[16:20]
     pixels = image.width * image.height
     about = _about(color, exif, xmp)
     direct = None
     if image.mode in ("RGB", "RGBA", "L", "LA"):
         indexed = exact_palette([image], 16 if image.mode == "L" else 256)
-        if indexed is not None:
-            (flat,), palette, alpha = indexed
-            if palette == b"\0\0\0\xff\xff\xff" and not alpha:
-                return _saved(image.convert("1"), {}, about)
+        bilevel = indexed is not None and indexed[1:] == (b"\0\0\0\xff\xff\xff", b"")
+        if bilevel and space != _RGB:
+            return _saved(image.convert("1"), {}, about)
+        if indexed is not None and space != _GREY:
+            (flat,), _, alpha = indexed
             with_palette = _saved(flat, {"transparency": alpha} if alpha else {}, about)
             if pixels > _TRIED_BOTH:
                 return with_palette
@@ -96,6 +101,21 @@ def write_png(image: Image.Image, color: Color, *, exif: bytes = b"", xmp: bytes
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     written = _saved(image, {}, about)
     return min(direct or written, written, key=len)
+
+
+def _with_profile(image: Image.Image, color: Color) -> tuple[Image.Image, Color]:
+    """Return the picture in the smallest form that its profile is for, and its colour without a profile for others.
+
+    A profile of greys counts only in a grey PNG, one of RGB only in RGB and palettes (11.3.2.3): in others, programs
+    pass over it.
+    """
+    small = smallest_form(image)
+    space = (color.icc or b"")[16:20]
+    if space == _RGB and small.mode in _GREYS and image.mode not in _GREYS:
+        return small.convert("RGBA" if small.mode == "LA" else "RGB"), color
+    if space == (_RGB if small.mode in _GREYS else _GREY):
+        return small, replace(color, icc=None)
+    return small, color
 
 
 def write_png_animation(frames: Sequence[Frame], loop: int | None, color: Color, *, exif: bytes = b"",

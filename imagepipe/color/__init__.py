@@ -8,6 +8,6 @@ curves and matrices, and `planes`, which computes; `inks` stands in where a CMYK
 
 from imagepipe.color.convert import to_srgb
 from imagepipe.color.profiles import is_broken_profile, is_srgb_profile
-from imagepipe.color.space import is_srgb, profile_of
+from imagepipe.color.space import color_for, is_srgb, profile_of
 
-__all__ = ["is_broken_profile", "is_srgb", "is_srgb_profile", "profile_of", "to_srgb"]
+__all__ = ["color_for", "is_broken_profile", "is_srgb", "is_srgb_profile", "profile_of", "to_srgb"]

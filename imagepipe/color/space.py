@@ -97,6 +97,23 @@ def profile_of(color: Color, channels: str) -> bytes | None:
     return matrix_profile(space.points, space.curve, space.name)
 
 
+def color_for(format: str, color: Color, channels: str) -> Color | None:
+    """Return how JPEG, PNG, GIF or WebP says what `color` says; None where it cannot, and pixels have to be converted.
+
+    JPEG and WebP know only profiles, GIF nothing, and a WebP has no grey that a profile of greys could be for.
+    """
+    if channels == "lab" or (channels == "cmyk" and format != "jpeg"):
+        return None
+    if format == "png":
+        return color
+    if format == "gif" or (format == "webp" and channels == "gray"):
+        return Color() if is_srgb(color, channels) else None
+    if color.cicp is None and color.gamma is None and color.chromaticities is None:
+        return color
+    profile = profile_of(color, channels)
+    return None if profile is None and not is_srgb(color, channels) else Color(icc=profile)
+
+
 def _of_code_points(cicp: tuple[int, int, int, int]) -> Space | None:
     """Return the space of code points of ITU-T H.273, None where they are unspecified or reserved."""
     primaries, transfer, matrix, full = cicp

@@ -15,6 +15,7 @@ from imagepipe.errors import CannotFit, ConfigurationError
 from imagepipe.fitting.colors import LEAST_COLORS, colors_of, few_enough, fit_colors, in_palette
 from imagepipe.fitting.curve import ENCODES
 from imagepipe.fitting.frames import is_exact_gif, thinned
+from imagepipe.fitting.meaning import fit_meaning, meaning_in
 from imagepipe.fitting.notes import notes
 from imagepipe.fitting.sample import part_of
 from imagepipe.fitting.shrink import lossless_size_at, quality_size_at, resized, scaled, shrunk
@@ -29,6 +30,7 @@ _AGAIN = 75  # for pictures that were compressed more strongly: a second time sh
 _AS_IT_WAS = 40  # of a lossy WebP, whose quality nobody knows: in the bytes that it came in, it is about as good again
 _PATIENCE = {"png": 4_000_000, "webp": 1 << 18}  # pixels that more effort is made for
 _SHRUNK_COLORS = 64  # of a GIF that gets fewer pixels: a little above the least, as with qualities
+_LITTLE = 1.1  # as many times the bytes as came in are better than colours whose loss may be seen
 _BLENDS = 4  # colours for each that there was, where there were few: edges are made of them
 
 
@@ -64,10 +66,13 @@ class Fitting:
         # encoders of animations mark what did not change as transparent, which shows nothing
         shows_holes = header.has_alpha and not all(is_opaque(frame.image) for frame in self.pixels.frames)
         changes = replace(facts, format=fitted.format, width=header.width, height=header.height, frames=header.frames,
-                          has_alpha=shows_holes, bit_depth=header.bit_depth, orientation=1)
+                          has_alpha=shows_holes, bit_depth=header.bit_depth, orientation=1,
+                          is_srgb=facts.is_srgb or meaning_in(fitted.format, self.pixels) is None)
         same = self._is_same(fitted)
         asset = asset.evolve(data=data, pixels=None, facts=changes, lossless=asset.lossless and same)
         sentences = notes(fitted, self.facts, self.received, self._came_as(), self.limits.max_bytes, exact=same)
+        if meaning_in(fitted.format, self.pixels) is None:
+            sentences.append("converted to sRGB, as the new type cannot say otherwise")
         if self.is_thinned:
             sentences.append(f"{facts.frames} frames thinned to {header.frames}")
         asset = asset.evolve(notes=(*asset.notes, *sentences))
@@ -104,12 +109,15 @@ class Fitting:
             return exact
         may_change = self.limits.may_change_type
         grows = budget < self.limits.max_bytes
-        fewer = self._in_palette() if grows and self._is_new() else exact
+        # where nothing fits so far, the last encode is for what has a loss
+        may_try = self._smallest("png").data is not None or self.left > 1
+        fewer = self._in_palette(budget) if grows and may_try and self._is_new() else exact
         if fewer.data is not None and fewer.bytes <= budget:
             return fewer
         image = self.pixels.frames[0].image
         opaque = is_opaque(image)
-        if may_change and (grows or not opaque or image.getcolors(1024) is not None):
+        may_try = self._smallest("png").data is not None or self.left > 1
+        if may_change and may_try and (grows or not opaque or image.getcolors(1024) is not None):
             webp = self._exact("webp", budget)
             if webp.data is not None:
                 return webp
@@ -212,7 +220,7 @@ class Fitting:
             return Fitted(None, format, self.pixels.size, math.inf)
         before = self.exact.get((format, hard))
         if before is None or (before.data is None and before.bytes <= budget):
-            before = fit_lossless(self.pixels, format, self.limits.max_bytes, hard=hard)
+            before = fit_lossless(fit_meaning(format, self.pixels), format, self.limits.max_bytes, hard=hard)
             self.exact[format, hard] = before
             self.left -= before.encodes
         return before if len(before.data or b"") <= budget else replace(before, data=None)
@@ -222,9 +230,13 @@ class Fitting:
         return min((self.exact[format, hard] for hard in (False, True) if (format, hard) in self.exact),
                    key=lambda fitted: fitted.bytes)
 
-    def _in_palette(self) -> Fitted:
-        """Return a picture whose pixels are new as a PNG of few colours, where that is not seen."""
-        few = few_enough(self.pixels, self.colors) if self._is_worth_it("png") else None
+    def _in_palette(self, budget: int) -> Fitted:
+        """Return a picture whose pixels are new as a PNG of few colours, where that is not seen.
+
+        One that came in few has few again, unless it would only be a little larger without.
+        """
+        came = self.colors if self._smallest("png").bytes > budget * _LITTLE else None
+        few = few_enough(self.pixels, came) if self._is_worth_it("png") else None
         pixels = None if few is None else in_palette(self.pixels, few)
         if pixels is None:
             return Fitted(None, "png", self.pixels.size, math.inf)
@@ -238,7 +250,8 @@ class Fitting:
         return fitted
 
     def _lossy(self, format: str, budget: int, allowed: Range, most: int | None = None) -> Fitted:
-        fitted = fit_quality(self.pixels, format, budget, allowed, max(1, self.left if most is None else most))
+        fitted = fit_quality(fit_meaning(format, self.pixels), format, budget, allowed,
+                             max(1, self.left if most is None else most))
         self.left -= fitted.encodes
         return fitted
 
@@ -253,15 +266,17 @@ class Fitting:
         """Return the picture with fewer pixels, at a quality a little above the lowest."""
         budget = self.limits.max_bytes
         aim = allowed.low + min(4, (allowed.high - allowed.low) / 3)
-        return shrunk(self.pixels, lambda smaller, most: fit_quality(smaller, format, budget, allowed, most),
-                      quality_size_at(self.pixels, format, aim), budget, self.left, aim)
+        pixels = fit_meaning(format, self.pixels)
+        return shrunk(pixels, lambda smaller, most: fit_quality(smaller, format, budget, allowed, most),
+                      quality_size_at(pixels, format, aim), budget, self.left, aim)
 
     def _smaller_lossless(self, format: str, colors: int | None = None) -> Fitted:
         """Return the picture with fewer pixels, without loss but for that, and of `colors`."""
         budget = self.limits.max_bytes
         how = {} if colors is None else {"colors": colors, "together": True}
-        return shrunk(self.pixels, lambda smaller, most: fit_lossless(smaller, format, budget, colors=colors),
-                      lossless_size_at(self.pixels, format, **how), budget, self.left)
+        pixels = fit_meaning(format, self.pixels)
+        return shrunk(pixels, lambda smaller, most: fit_lossless(smaller, format, budget, colors=colors),
+                      lossless_size_at(pixels, format, **how), budget, self.left)
 
     def _range(self) -> Range:
         """Return which qualities are allowed."""
@@ -323,6 +338,7 @@ class Fitting:
     def _is_same(self, fitted: Fitted) -> bool:
         """Say whether the pixels are those that came in."""
         has_lost = self.is_thinned or fitted.quality is not None or fitted.colors is not None
+        has_lost = has_lost or meaning_in(fitted.format, self.pixels) is None
         if has_lost or fitted.size != self.received or fitted.data is None:
             return False
         return fitted.format != "gif" or is_exact_gif(fitted.data, self.pixels)

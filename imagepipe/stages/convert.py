@@ -175,19 +175,13 @@ class _Work:
 
     def fit_color(self, target: str, inks: bytes | None) -> None:
         """Leave the colours as they are, and say what they mean in the way that the type `target` has for it."""
-        from imagepipe.color import is_srgb, profile_of
+        from imagepipe.color import color_for
 
-        color, mode = self.pixels.color, self.pixels.frames[0].image.mode
-        channels = _CHANNELS.get(mode, "rgb")
-        cannot = mode == "LAB" or (mode == "CMYK" and target != "jpeg")
-        cannot = cannot or (target == "webp" and channels == "gray" and not is_srgb(color, channels))  # it has no grey
-        stated = any(value is not None for value in (color.cicp, color.gamma, color.chromaticities))
-        if stated and not cannot and target != "png":
-            profile = profile_of(color, channels)
-            cannot = profile is None and not is_srgb(color, channels)
-            self.pixels = self.pixels if cannot else replace(self.pixels, color=Color(icc=profile))
-        if cannot:
+        color = color_for(target, self.pixels.color, _CHANNELS.get(self.pixels.frames[0].image.mode, "rgb"))
+        if color is None:
             self.to_srgb(inks, f", as {_name(target)} cannot say otherwise")
+        elif color != self.pixels.color:
+            self.pixels = replace(self.pixels, color=color)
 
     def flatten(self, background: str | None) -> None:
         """Lay what is transparent on a colour."""
