@@ -719,6 +719,35 @@ def test_report_says_how_a_run_that_only_pruned_is_taken_back(shop: Shop, imagep
     assert f"To take it back: imagepipe undo {run}" in imagepipe("report", "--ledger", shop.ledger).out
 
 
+def test_a_look_at_what_cannot_be_put_back_now_lets_it_be_the_last_run(shop: Shop, imagepipe: CommandLine) -> None:
+    for number in (1, 2):
+        shop.add(f"{number}.jpg", seed=number)
+    shop.upload()
+    shop.rows.pop()
+    (shop.folder / "kept").mkdir()
+    (shop.folder / "2.jpg").rename(shop.folder / "kept" / "2.jpg")
+    run, _ = shop.upload(prune=True)
+    access = ("--base-url", shop.store.base_url, "--ledger", shop.ledger)
+
+    looked = imagepipe("undo", *access)
+    assert imagepipe("undo", *access, "--json").lines[-1]["lost"] == 1
+    undone = imagepipe("undo", *access, "--from", shop.folder / "kept", "--yes")
+
+    assert "Nor can anything be put back now" in looked.err
+    assert f"Run {run}, " in undone.err
+    assert "1 sent again" in undone.out
+    assert len(shop.shown()) == 2
+
+
+def test_what_was_not_put_back_is_to_be_put_back_by_the_run_s_name(shop: Shop, imagepipe: CommandLine) -> None:
+    run, _, _ = replaced(shop)
+
+    undone = imagepipe("undo", "--base-url", shop.store.base_url, "--ledger", shop.ledger, "--yes")
+
+    assert "1 image deleted, 1 not put back" in undone.out
+    assert f"'imagepipe undo {run} --from DIR' puts back what is in DIR" in undone.err
+
+
 # -- recipes -------------------------------------------------------------------------------------
 
 

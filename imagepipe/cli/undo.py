@@ -53,10 +53,14 @@ def command(run: str | None, **options: Any) -> ExitCode:
             if not sys.stdin.isatty():
                 raise click.UsageError("undo deletes images; say --yes where nobody can be asked")
             click.confirm(wrapped(plain(_question(what, where))), abort=True, err=True)
+        # a mere look leaves it the last run, which the same command with --from is about then
+        only_looked = not what and bool(what.lost) and not options["yes"]
+        if only_looked:
+            click.echo("Nor can anything be put back now; --yes takes it for undone all the same.", err=True)
         counts: Counter[str] = Counter()
         code, stopped = ExitCode.OK, ""
         try:
-            for done in undo(store, ledger, what):
+            for done in () if only_looked else undo(store, ledger, what):
                 counts[done.action] += 1
                 if done.action == "left":
                     code = _worse(code, done)
@@ -138,6 +142,8 @@ def _total(what: Undoable, counts: Counter[str], code: ExitCode, stopped: str, *
     click.echo(", ".join(said))
     if stopped:
         click.echo(wrapped(plain(f"Stopped early: {stopped}")), err=True)
+    if any(lost.before is not None for lost in what.lost):  # by its name: without, it would be an earlier run's turn
+        click.echo(f"'imagepipe undo {what.run} --from DIR' puts back what is in DIR.", err=True)
     if stopped or code:
         click.echo(f"'imagepipe undo {what.run}' goes on from here.", err=True)
 
