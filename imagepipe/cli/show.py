@@ -73,7 +73,7 @@ def totals(summary: Summary) -> str:
         text += f"; {size(summary.bytes_in)} in, {size(summary.bytes_out)} out"
     text += f"; {summary.seconds:.1f} s"
     if summary.extra.get("deleted"):
-        text += f"; {summary.extra['deleted']:,} replaced images deleted"
+        text += f"; {counted(summary.extra['deleted'], 'former image')} deleted"
     return text
 
 

@@ -75,6 +75,7 @@ def command(sources: tuple[str, ...], **options: Any) -> ExitCode:
 
 def _pruning(options: dict[str, Any]) -> Any:
     """Return what is asked before pictures that have gone from the source are deleted; False: nothing is."""
+    from imagepipe.cli.show import counted
     from imagepipe.plain import plain
 
     def sure(places: Any) -> bool:
@@ -83,10 +84,11 @@ def _pruning(options: dict[str, Any]) -> Any:
         if options["yes"]:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            click.echo(f"{len(places):,} pictures have gone from the source; --yes deletes their images", err=True)
+            click.echo(f"{counted(len(places), 'picture')} gone from the source; --yes deletes their images", err=True)
             return False
         try:
-            return click.confirm(f"Delete the images of these {len(places):,} pictures?", default=False, err=True)
+            return click.confirm(f"Delete what shows {counted(len(places), 'picture')} gone from the source?",
+                                 default=False, err=True)
         except click.Abort:  # Ctrl-C is a no; the run itself is over, and is still to be written down
             return False
 
