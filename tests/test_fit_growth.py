@@ -12,7 +12,7 @@ import pyvips
 from pictures import animation, encoded, photo, wide_profile
 from PIL import Image, ImageDraw
 
-from imagepipe import codecs
+from imagepipe import codecs, prepare
 from imagepipe.asset import Asset, Facts, Frame, Pixels
 from imagepipe.codecs.decode import decode
 from imagepipe.codecs.encode import encode
@@ -424,3 +424,17 @@ def test_a_gif_of_151_frames_and_one_of_5121_pixels_are_brought_within_what_the_
     assert thinned.facts is not None and (thinned.facts.format, thinned.facts.frames) == ("gif", 150)
     assert sum(frame.duration for frame in decode(sent(thinned), "gif").frames) == 151 * 30
     assert size_of(reduced) == (5120, 12)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 92])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_a_turned_jpeg_keeps_the_chroma_that_it_came_with_at_any_quality(quality: int, subsampling: str) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = encoded("JPEG", textured((300, 200)), quality=quality, subsampling=subsampling, exif=turned.tobytes())
+
+    ready = prepare(data)
+
+    assert codecs.read_header(sent(ready), "jpeg").subsampling == subsampling
+    assert ready.facts is not None
+    assert (ready.facts.width, ready.facts.height) == (200, 300)

@@ -56,7 +56,7 @@ def encode(pixels: Pixels, format: str, *, quality: float | None = None, subsamp
     quality = quality if quality is not None else pixels.quality or DEFAULT_QUALITY
     if format == "jpeg":
         flat = tidy_for_jpeg(image)
-        chroma = subsampling or default_subsampling(quality, pixels.subsampling)
+        chroma = subsampling or default_subsampling(quality, pixels)
         coding = coding or choose_coding(flat, quality, chroma)
         return write_jpeg(flat, quality, chroma, coding, icc=color.icc, **about)
     if format == "gif":

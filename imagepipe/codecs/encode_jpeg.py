@@ -9,16 +9,18 @@ and the order of scans is chosen by trying both on a sample of the picture.
 from __future__ import annotations
 
 import io
+import math
 from functools import lru_cache
 from typing import Literal
 
 from PIL import Image
 from PIL.ImageFile import MAXBLOCK
 
+from imagepipe.asset import Pixels
 from imagepipe.codecs.sampling import strips
 
-__all__ = ["FINE_CHROMA", "MAX_SIDE", "PILLOW_ROOM", "Coding", "choose_coding", "default_subsampling", "jpeg_tables",
-           "tidy_for_jpeg", "write_jpeg"]
+__all__ = ["FINE_CHROMA", "MAX_SIDE", "PILLOW_ROOM", "Coding", "choose_coding", "default_subsampling", "fine_chroma",
+           "jpeg_tables", "tidy_for_jpeg", "write_jpeg"]
 
 #: Of a side, in pixels: libjpeg takes no more (jmorecfg.h, JPEG_MAX_DIMENSION).
 MAX_SIDE = 65_500
@@ -55,11 +57,19 @@ def jpeg_tables(quality: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return scaled(_LUMA), scaled(_CHROMA)
 
 
-def default_subsampling(quality: float, source: str | None) -> str:
-    """Return the chroma subsampling for `quality`, after a JPEG with `source`; None: full chroma was there."""
-    if source not in (None, "4:4:4", "4:2:2") or quality < FINE_CHROMA:
-        return "4:2:0"
-    return source or "4:4:4"
+def default_subsampling(quality: float, pixels: Pixels) -> str:
+    """Return the chroma subsampling for `quality`: finer than 4:2:0 where the source's was."""
+    return (pixels.subsampling or "4:4:4") if quality >= fine_chroma(pixels) else "4:2:0"
+
+
+def fine_chroma(pixels: Pixels) -> float:
+    """Return the least quality at which chroma finer than 4:2:0 is kept; `math.inf`: the picture never had it.
+
+    A JPEG that had it at a lower quality keeps it there too: its colours would else be visibly worse.
+    """
+    if pixels.subsampling is None:
+        return FINE_CHROMA
+    return min(FINE_CHROMA, pixels.quality or FINE_CHROMA) if pixels.subsampling in ("4:4:4", "4:2:2") else math.inf
 
 
 def tidy_for_jpeg(image: Image.Image) -> Image.Image:

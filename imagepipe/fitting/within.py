@@ -16,6 +16,7 @@ from imagepipe.codecs.encode_jpeg import (
     PILLOW_ROOM,
     Coding,
     default_subsampling,
+    fine_chroma,
     tidy_for_jpeg,
     write_jpeg,
 )
@@ -122,7 +123,8 @@ class _Jpeg:
         self.sample = strips(self.image, max(min(count // 2, _LEAST), min(count // 8, _LARGEST))
                              ) if count > _WHOLE else self.image
         self.share = 1.0 if self.sample is self.image else _units(self.image) / _units(self.sample)
-        self.chroma = default_subsampling(100, pixels.subsampling) if allowed.high >= FINE_CHROMA else "4:2:0"
+        self.fine = fine_chroma(pixels)
+        self.chroma = default_subsampling(allowed.high, pixels)
 
     def search(self, most: int) -> Found:
         """Return the picture at the best quality within the budget.
@@ -133,7 +135,7 @@ class _Jpeg:
         """
         low, high = self.allowed.low, self.allowed.high
         plain, quality = self._roughly(FINE_CHROMA)
-        if self.chroma != "4:2:0" and quality < FINE_CHROMA:
+        if self.chroma != "4:2:0" and quality < self.fine:
             self.chroma = "4:2:0"
             plain, quality = self._roughly(quality + 4)
         count = self.image.width * self.image.height
