@@ -12,7 +12,7 @@ from imagepipe.stores import StoreImage
 
 #: Seconds for which a run goes by what was seen before it, while a person decides: no longer than it would have looked
 #: ahead by itself.
-FRESH = 300.0
+FRESH = 60.0
 
 
 @dataclass(frozen=True, slots=True)
