@@ -16,6 +16,7 @@ from tiff_files import LZMA, NONE, ZIP, page, tiff, together
 
 from imagepipe import budget
 from imagepipe.codecs import tiff as ours
+from imagepipe.codecs import tiff_data
 from imagepipe.codecs.decode import decode, decode_fully, read_any_header
 from imagepipe.color import is_srgb_profile, to_srgb
 from imagepipe.errors import Corrupt, FormatNotAllowed, ImageError
@@ -85,6 +86,16 @@ def test_grey_of_every_number_of_bits_where_either_end_may_be_white(bits, revers
             data = tiff(values, photometric, bits=bits, order=order, strip=8, compression=compression, reverse=reverse)
 
             assert_pixels(shown(data)[0], wanted if photometric == GREY else 255 - wanted, tolerance=bits == 24)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize(("band", "numbers"), [(1, 1), (1, 500), (1 << 23, 500)])
+def test_it_is_all_the_same_how_many_rows_are_worked_on_at_a_time(layout, band, numbers, monkeypatch):
+    monkeypatch.setattr(tiff_data, "_BAND", band)
+    monkeypatch.setattr(tiff_data, "_NUMBERS", numbers)
+    values, wanted = as_numbers(SHARES[..., :3], "u2")
+
+    assert_pixels(shown(tiff(values, RGB, **layout))[0], wanted)
 
 
 def test_a_tile_is_not_mistaken_for_a_strip_where_it_is_as_wide_as_the_picture():

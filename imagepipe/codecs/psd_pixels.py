@@ -166,9 +166,9 @@ class _Planes:
             raise corrupt(_NAME, str(error)) from error
         if len(plain) < size:
             self._missing(len(plain), size)
-        whole = np.zeros(size, dtype=np.uint8)
-        whole[:len(plain)] = np.frombuffer(plain, dtype=np.uint8)
-        self.plain = whole.reshape(self.found.channels, self.found.height, self.found.row)
+            plain = plain.ljust(size, b"\0")
+        found = self.found
+        self.plain = np.frombuffer(plain, dtype=np.uint8).reshape(found.channels, found.height, found.row)
 
     def _missing(self, there: int, size: int) -> None:
         error = corrupt(_NAME, f"{there:,} of {size:,} bytes of its picture are there")

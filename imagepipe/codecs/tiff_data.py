@@ -28,6 +28,7 @@ _NONE = 1
 BYTEWISE = {_NONE: "", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate", 34925: "lzma",
             50000: "zstd"}
 _BAND = 1 << 23  # bytes of samples that are unpacked at a time, at least a row of strips or tiles
+_NUMBERS = 1 << 20  # samples that are numbers at a time
 _MEGAPIXEL = 1 << 20
 _MOST_BESIDE = 64 * _MEGAPIXEL  # pixels of all tiles, of which a narrow picture may leave most unused
 _FAR_MORE = 1000  # times; the list of a damaged file may be short, but one made up is refused
@@ -92,10 +93,11 @@ class Bands:
             rows = min(page.height, last * page.block[1]) - top
             before = range(0, self.wanted * down, down) if page.separate else range(1)
             planes = [self._band(first, last, rows, others) for others in before]
-            # A strip may be the whole picture, and numbers take up to 16 times the room of the bits they are made of.
-            some = len(planes[0]) if page.tiled else max(1, _BAND // (page.block[0] * page.samples * 2))
+            # A strip or tile may be the whole picture, and what is made of its numbers takes up to 50 bytes for each.
+            several = page.tiled and last - first > 1
+            some = rows if several else max(1, _NUMBERS // (page.block[0] * _across(page) * page.samples))
             for at in range(0, rows, some):
-                values = [self._numbers(plane[at:at + some], last - first)[:rows] for plane in planes]
+                values = [self._numbers(plane, last - first, range(at, min(at + some, rows))) for plane in planes]
                 yield top + at, (values[0] if len(values) == 1 else np.concatenate(values, axis=2))[..., :self.wanted]
 
     def _check(self, needed: int) -> None:
@@ -117,15 +119,20 @@ class Bands:
         lines = (last - first) * across * page.block[1] if page.tiled else rows
         return _unpredicted(self._unpacked(range((before + first) * across, (before + last) * across), lines), page)
 
-    def _numbers(self, band: Any, down: int) -> Any:
-        """Return bytes as numbers, tiles laid beside each other: rows, columns, samples."""
+    def _numbers(self, band: Any, down: int, rows: range) -> Any:
+        """Return some rows of a band as numbers, tiles laid beside each other: rows, columns, samples.
+
+        They are some of one row of tiles, or start at the first of `down` rows of tiles.
+        """
         page, across = self.page, _across(self.page)
-        values = _values(band, page)
-        if page.tiled:
-            width, height = page.block
-            tiles = values.reshape(down, across, height, width, -1).swapaxes(1, 2)
-            values = tiles.reshape(down * height, across * width, -1)[:, :page.width]
-        return values
+        if not page.tiled:
+            return _values(band[rows.start:rows.stop], page)
+        width, height = page.block
+        if down == 1:
+            height = len(rows)
+            band = band.reshape(across, page.block[1], -1)[:, rows.start:rows.stop].reshape(across * height, -1)
+        tiles = _values(band, page).reshape(down, across, height, width, -1).swapaxes(1, 2)
+        return tiles.reshape(down * height, across * width, -1)[:len(rows), :page.width]
 
     def _unpacked(self, blocks: range, lines: int) -> Any:
         """Return `lines` rows of bytes that the strips or tiles `blocks` hold."""

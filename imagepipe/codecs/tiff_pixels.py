@@ -24,6 +24,7 @@ COLORS = {0: ("L", 1), 1: ("L", 1), 2: ("RGB", 3), 3: ("P", 1), 5: ("CMYK", 4), 
 _PALETTE, _CIE_LAB, _ICC_LAB = 3, 8, 9
 _MULTIPLIED, _ALPHA = 1, 2  # of ExtraSamples
 _ROOM = 16  # bytes a pixel: the result, what rounding left over, and what is made of it later
+_FIXED = 32_000_000  # bytes: the numbers of a few rows, and what is made of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def paint(data: bytes, page: Page, *, light: bool = False,
     """
     made = layout(page)
     pixels = page.width * page.height
-    budget.reserve(len(data) * 2 + 3 * block_bytes(page) + _ROOM * pixels)
+    budget.reserve(len(data) * 2 + 3 * block_bytes(page) + _ROOM * pixels + _FIXED)
     wanted = max(made.colors, 0 if made.alpha is None else made.alpha + 1)
     bands = Bands(data, page, wanted, accept_damaged)
     scale = _scale(page, (band[..., :made.colors] for _, band in bands)) if _is_open(page) else _of_bits(page.bits)

@@ -16,6 +16,7 @@ __all__ = ["YCBCR", "is_ours", "paint_ycbcr"]
 YCBCR = 6
 _SUBSAMPLING, _COEFFICIENTS, _REFERENCE = 530, 529, 532
 _ROOM = 12  # bytes a pixel: the result, and what is made of it later
+_FIXED = 32_000_000  # bytes: the numbers of a few rows, and what is made of them
 
 
 def is_ours(page: Page) -> bool:
@@ -41,7 +42,7 @@ def paint_ycbcr(data: bytes, page: Page, *, accept_damaged: bool = False) -> tup
     across, down = _subsampling(page)
     blocks = replace(page, width=-(-page.width // across), height=-(-page.height // down), samples=across * down + 2,
                      block=(-(-page.block[0] // across), -(-page.block[1] // down)))
-    budget.reserve(len(data) * 2 + 3 * block_bytes(blocks) + _ROOM * page.width * page.height)
+    budget.reserve(len(data) * 2 + 3 * block_bytes(blocks) + _ROOM * page.width * page.height + _FIXED)
     bands = Bands(data, blocks, across * down + 2, accept_damaged)
     red, green, blue = _ratios(page, _COEFFICIENTS, (0.299, 0.587, 0.114))
     low_y, high_y, low_b, high_b, low_r, high_r = _ratios(page, _REFERENCE, (0, 255, 128, 255, 128, 255))
