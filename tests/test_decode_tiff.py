@@ -165,6 +165,16 @@ def test_numbers_of_8_and_16_bits_in_larger_ones_are_seen_for_what_they_are(kind
     assert notes == ()
 
 
+@pytest.mark.parametrize(("kind", "most"), [("i2", 32767), ("i4", 2**31 - 1), ("u4", 2**32 - 1)])
+def test_white_is_the_greatest_number_that_there_can_be(kind, most):
+    values = np.rint(SHARES[..., :3] * most).astype(kind)
+
+    image, notes = shown(tiff(values, RGB))
+
+    assert_pixels(image, np.rint(values / most * 255).astype(np.uint8))
+    assert notes == ()
+
+
 def test_of_other_numbers_the_range_is_shown_and_said():
     values = (SHARES[..., :1] * 3000 - 500).astype("f4")
 

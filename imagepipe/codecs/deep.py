@@ -53,14 +53,17 @@ def scale_of_floats(parts: Iterable[Any]) -> Scale:
     return _of_range(low, high)
 
 
-def scale_of_integers(parts: Iterable[Any], bits: int) -> Scale:
-    """Return the scale of whole numbers of 24 or 32 bits, or of signed ones, given in arrays."""
+def scale_of_integers(parts: Iterable[Any], bits: int, *, signed: bool) -> Scale:
+    """Return the scale of whole numbers of 24 or 32 bits, or of signed ones, given in arrays.
+
+    White is the greatest that there can be: of signed ones of 16 bits 32,767.
+    """
     low, high = 0, 0
     for part in parts:
         if part.size:
             low, high = min(low, int(part.min())), max(high, int(part.max()))
     if low >= 0 and high >> max(0, bits - 8):
-        return Scale(0, (1 << bits) - 1)
+        return Scale(0, (1 << bits - signed) - 1)
     return _of_range(low, high)
 
 

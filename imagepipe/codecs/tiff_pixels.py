@@ -121,7 +121,9 @@ def _is_open(page: Page) -> bool:
 
 
 def _scale(page: Page, parts: Iterable[Any]) -> Scale:
-    return scale_of_floats(parts) if page.numbers == 3 else scale_of_integers(parts, page.bits)
+    if page.numbers == 3:
+        return scale_of_floats(parts)
+    return scale_of_integers(parts, page.bits, signed=page.numbers == 2)
 
 
 def _of_bits(bits: int) -> Scale:
