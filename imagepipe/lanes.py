@@ -13,7 +13,7 @@ from imagepipe.outcome import Outcome, Status
 from imagepipe.pipeline import Stage, attempt, name_of
 
 GUESS = 4_000_000  #: Bytes that a picture in preparation is counted for, until its size is known.
-LEAST = 200_000  #: Bytes that a prepared picture is counted for at least, so that no crowd of tiny ones is prepared ahead.
+LEAST = 200_000  #: Bytes that a prepared picture is counted for at least: no crowd of tiny ones is prepared ahead.
 
 
 class Stop:
