@@ -504,6 +504,7 @@ def test_thousands_were_killed(capsys: pytest.CaptureFixture[str]) -> None:
     """Runs last of all: says how many it were, in this process."""
     with capsys.disabled():
         say(f"{KILLS.total():,} kills: {dict(KILLS)}")
-    if not {"random moments", "settling", "undo", *(history.__name__ for history in HISTORIES)} <= set(KILLS):
+    slow_parts = {"random moments", "settling", *(history.__name__ for history in HISTORIES)}
+    if min(KILLS[part] for part in slow_parts) < 60:  # the quick tests have up to 50 of each
         pytest.skip("a part of the tests ran, not all")
     assert KILLS.total() >= 2_000
