@@ -168,6 +168,8 @@ class Fitting:
         It is rather larger than visibly worse.
         """
         fitted = self._lossless("gif", self.limits.max_bytes)
+        if fitted.data is None:  # what binds is the limit, and what has a loss needs the encodes that are left
+            return fitted
         least = (few_enough(self.pixels, self.colors) or 256) if self._is_new() else None
         if least is not None:
             fewer = self._colors(budget, least, 2)
