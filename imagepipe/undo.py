@@ -207,7 +207,7 @@ class _Undoing:
         except StoreError as error:
             spared |= self._shown_now([before])
             return self._left(place, error)
-        self.ledger.point(replace(_unread(place), image_id=image_id), undoes=self.what.run)
+        self.ledger.point(replace(_unread(_as_shown(place, image)), image_id=image_id), undoes=self.what.run)
         return Done("keep", product.id, image_id, image.image_file, place.key)
 
     def _restore(self, product: Product, one: Restoration, replacing: set[int], doomed: dict[int, Image]) -> StoreImage:
@@ -333,6 +333,15 @@ def _prepared(outcome: Outcome) -> Asset:
         raise SourceError(f"it could not be prepared: {outcome.reason or 'there are no bytes to send'}",
                           outcome.code or "unreadable")
     return outcome.asset
+
+
+def _as_shown(place: Place, image: StoreImage) -> Place:
+    """Return a place without what its image shows otherwise: the run may have said it there for another place.
+
+    What is stated is then sent by the next upload; undoing changes no text and no order.
+    """
+    return replace(place, sort_order=place.sort_order if place.sort_order == image.sort_order else None,
+                   description=place.description if place.description == image.description else None)
 
 
 def _unread(place: Place) -> Place:

@@ -494,6 +494,26 @@ def test_a_swap_is_undone_without_a_write(shop: Shop) -> None:
     assert shop.place("a.jpg").source_sha256.startswith(shop.source("b.jpg"))
 
 
+def test_what_is_stated_of_swapped_pictures_is_sent_again_after_their_swap_is_undone(shop: Shop) -> None:
+    shop.add("a.jpg", seed=1, description="one text")
+    shop.add("b.jpg", seed=2, description="another")
+    shop.upload()
+    before = {name: shop.shown()[name]["description"] for name in shop.shown()}
+    shop.picture("a.jpg", 2)
+    shop.picture("b.jpg", 1)
+    run, _ = shop.upload()  # the texts go with the places
+    shop.undo(run)
+    shop.picture("a.jpg", 1)
+    shop.picture("b.jpg", 2)
+
+    shop.upload()
+
+    assert {name: shop.shown()[name]["description"] for name in shop.shown()} == before
+    shop.store.requests.clear()
+    shop.upload()
+    assert shop.writes() == []
+
+
 def test_a_file_that_changes_between_the_look_and_the_yes_leaves_what_is_there(shop: Shop) -> None:
     run, _, _ = replaced(shop)
     new = shop.source("a.jpg")
