@@ -6,7 +6,6 @@ application extensions only the loop count stays (NETSCAPE2.0, or ANIMEXTS1.0).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +16,6 @@ from imagepipe.codecs.statements import Statement, statement
 from imagepipe.errors import Corrupt, NotAnImage, TooSlow
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
-_ZEROS = re.compile(rb"\0*")
 _CLEAR, _BRING_BACK = 2, 3  # what is done with a frame before the next
 _PICTURE = -1  #: Beside the labels of extensions, which are bytes.
 _PLAIN_TEXT, _CONTROL, _COMMENT, _APPLICATION = 0x01, 0xF9, 0xFE, 0xFF
@@ -221,20 +219,13 @@ def _table(flags: int) -> int:
 
 
 def _walk(data: bytes, parts: _Parts) -> None:
-    at, transparent, disposal, padding = parts.start, False, 0, 0
+    at, transparent, disposal = parts.start, False, 0
     for _ in range(MAX_PARTS):
-        # zeros between two parts: browsers read on, others stop there, so they are left out
-        filled = _ZEROS.match(data, at)
-        assert filled is not None  # no zeros match as well
-        padding += filled.end() - at
-        at = filled.end()
         if at >= len(data):
             raise Corrupt("the GIF is incomplete: it has no end")
         introducer, start = data[at], at
         if introducer == _TRAILER:
             parts.end = at + 1
-            if padding:
-                parts.notes.append(f"{padding:,} byte{'s'[:padding > 1]} of padding between its parts")
             return
         if introducer == _IMAGE:
             if at + 11 > len(data):
