@@ -260,6 +260,8 @@ def test_no_worker_outlives_a_program_that_just_ends(parent):
 @linux_only
 def test_ctrl_c_is_for_the_parent_to_decide(parent):
     process, worker = parent(textwrap.dedent("""
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind it without
         try:
             with workers:
                 print("waiting", flush=True)
