@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,26 @@ from imagepipe.testing import jpeg
 Row = dict[str, Any]
 #: Where thousands of ledgers are made without a disk that syncs each of them; None: wherever is usual.
 IN_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+
+
+@contextlib.contextmanager
+def another_host(answer: bytes = b"") -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the port of a host that gives every request this answer, and what it has heard."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def listen() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    heard.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+        threading.Thread(target=listen, daemon=True).start()
+        yield listener.getsockname()[1], heard
 
 
 class VirtualTime:

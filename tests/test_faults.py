@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_runs import VirtualTime, hurried, seven_rows
+from faulty_runs import VirtualTime, another_host, hurried, seven_rows
 from faulty_store import (
     BOMB,
     GZIPPED,
@@ -233,21 +231,8 @@ def test_a_fault_at_any_request_that_changes_what_is_there(
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[int, list[bytes]]]:
     """Another host, which must hear nothing."""
-    heard: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def listen() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                heard.append(connection.recv(65536))
-
-    threading.Thread(target=listen, daemon=True).start()
-    yield listener.getsockname()[1], heard
-    listener.close()
+    with another_host() as (port, heard):
+        yield port, heard
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

@@ -12,10 +12,8 @@ import gzip
 import json
 import logging
 import shutil
-import socket
 import ssl
 import subprocess
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_runs import VirtualTime, hurried
+from faulty_runs import VirtualTime, another_host, hurried
 from faulty_store import TOKEN, Fault, FaultyStore, raw
 from scripted_server import Peer, answering, serving
 
@@ -395,24 +393,9 @@ BASIC = "Q0FOQVJZLXVzZXI6Q0FOQVJZLXBhc3N3b3Jk"  # CANARY-user:CANARY-password, a
 @pytest.mark.parametrize("mode", [("--verbose",), ("--json",)], ids=" ".join)
 def test_a_proxy_with_a_password(everything: Everything, manifest: str, said: str, mode: tuple[str, ...],
                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                heard.append(connection.recv(65536))
-                connection.sendall(said.replace("\n", "\r\n").encode())
-
-    threading.Thread(target=serve, daemon=True).start()
-    port = listener.getsockname()[1]
-    monkeypatch.setenv("HTTPS_PROXY", f"http://CANARY-user:CANARY-password@127.0.0.1:{port}")
-    assert upload(everything, manifest, "https://store.invalid/stores/faulty/v3", *mode) in (3, 4)
-    listener.close()
+    with another_host(said.replace("\n", "\r\n").encode()) as (port, heard):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://CANARY-user:CANARY-password@127.0.0.1:{port}")
+        assert upload(everything, manifest, "https://store.invalid/stores/faulty/v3", *mode) in (3, 4)
 
     everything.check("CANARY-password")
     everything.check(BASIC)

@@ -594,18 +594,26 @@ def test_a_full_product_fails_its_pictures_and_three_stop_the_run(world: World) 
     assert "three products" in stop.reason
 
 
-def test_five_refusals_in_a_row_stop_the_run(world: World) -> None:
+def send_nine(world: World, accepted: int = 0) -> tuple[list[Outcome], Stop]:
+    """Send nine pictures to a store that refuses each but the one of this number."""
+    asked = [0]
+
     def refuse(what: str, number: int) -> None:
         if what == "create":
-            raise Rejected("422: image_file is wrong")
+            asked[0] += 1
+            if asked[0] != accepted:
+                raise Rejected("422: image_file is wrong")
 
     world.store.before = refuse
     names = [f"{number}" for number in range(9)]
     for name in names:
         world.write(name, name)
     stop = Stop()
+    return world.send(*names, stop=stop), stop
 
-    outcomes = world.send(*names, stop=stop)
+
+def test_five_refusals_in_a_row_stop_the_run(world: World) -> None:
+    outcomes, stop = send_nine(world)
 
     assert codes(outcomes).count("rejected") == 4
     assert statuses(outcomes).count("planned") == 5
@@ -649,21 +657,7 @@ def test_an_order_that_a_duplicate_states_beside_a_text_is_sent_once_it_has_the_
 
 
 def test_refusals_that_are_not_in_a_row_stop_nothing(world: World) -> None:
-    refused = [0]
-
-    def refuse(what: str, number: int) -> None:
-        if what == "create":
-            refused[0] += 1
-            if refused[0] != 5:
-                raise Rejected("422: image_file is wrong")
-
-    world.store.before = refuse
-    names = [f"{number}" for number in range(9)]
-    for name in names:
-        world.write(name, name)
-    stop = Stop()
-
-    outcomes = world.send(*names, stop=stop)
+    outcomes, stop = send_nine(world, accepted=5)
 
     assert codes(outcomes).count("rejected") == 8
     assert statuses(outcomes).count("uploaded") == 1

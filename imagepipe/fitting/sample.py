@@ -24,11 +24,6 @@ class Part:
     share: float  #: How many times as high a frame is.
     later: float  #: For each frame of the part but the first, how many there are in the picture.
 
-    @property
-    def is_all(self) -> bool:
-        """There is nothing else in the picture."""
-        return self.share == 1 and self.later == 1
-
     def judged(self, size: Callable[[Pixels], int]) -> float:
         """Return what all frames take at the height of the part, where `size` says it of some frames."""
         whole = size(self.pixels)
